@@ -13,6 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
@@ -76,7 +77,6 @@ user_src := $(sort $(wildcard user/*.c user/crypto/*.c))
 tool_src := $(wildcard tools/wg-xdp/*.c)
 bpf_src := $(wildcard bpf/*.bpf.c)
 unit_src := $(wildcard tests/unit/test_*.c)
-unit_lib_src := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 bpf_test_src := $(wildcard tests/bpf/test_*.c)
 sim_src := $(wildcard tests/sim/test_*.c)
 sim_lib_src := $(filter-out $(sim_src),$(wildcard tests/sim/*.c))
@@ -86,11 +86,10 @@ fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 lib := $(BUILD)/libwgxdp.a
-# What tests may use besides: the subcommands, and the tests' own helpers.
+# What tests may use besides: the subcommands; a simulation, all other sources beside it.
 tool_lib := $(if $(tool_src),$(BUILD)/libtools.a)
-unit_lib := $(if $(unit_lib_src),$(BUILD)/tests/libunit.a)
 sim_lib := $(if $(sim_lib_src),$(BUILD)/tests/sim/libsim.a)
-test_libs := $(unit_lib) $(tool_lib) $(lib)
+test_libs := $(tool_lib) $(lib)
 skeletons := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(bpf_src))
 unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(unit_src))
 bpf_test_bin := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(bpf_test_src))
@@ -134,9 +133,8 @@ $(BUILD)/wg-xdp: $(call obj,$(tool_src)) $(lib)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/libtools.a: $(filter-out %/main.o,$(call obj,$(tool_src)))
-$(BUILD)/tests/libunit.a: $(call obj,$(unit_lib_src))
 $(BUILD)/tests/sim/libsim.a: $(call obj,$(sim_lib_src))
-$(lib) $(tool_lib) $(unit_lib) $(sim_lib):
+$(lib) $(tool_lib) $(sim_lib):
 	@mkdir -p $(@D)
 	$(say) AR $@
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -196,8 +194,10 @@ bench: all $(bench_bin)
 asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined test TESTS="$(or $(TESTS),unit sim)"
 
+# Those tests that start threads.
 tsan:
-	@$(MAKE) --no-print-directory SAN=thread test TESTS="$(or $(TESTS),unit)"
+	@$(MAKE) --no-print-directory SAN=thread test \
+		TESTS="$(or $(TESTS),$(patsubst tests/%.c,%,$(shell grep -ls pthread_create $(unit_src) $(sim_src))))"
 
 fuzz-programs: $(fuzz_bin)
 

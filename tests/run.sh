@@ -3,11 +3,14 @@
 #
 # Runs the test programs that are built, one line each, and adds up. The last line is "N passed, N failed, N skipped".
 #
-#   BUILD=build tests/run.sh [WHAT...]     WHAT: unit, bpf, sim, netns, fuzz, or one program: unit/test_replay
+#   BUILD=build tests/run.sh [WHAT...]     WHAT: a group, or one program: unit/test_replay
+#
+# Groups: unit; valgrind (those unit tests that can watch for branches on secrets there); bpf; sim; netns (whole
+# programs between network namespaces); fuzz. All but fuzz by default.
 #
 # Counted are cmocka's summaries, "ok"/"not ok"/"skip" lines, and a program's own closing line, which outweighs its
-# lines. A program that ends badly without a failed test is one failure, and so is one that tests nothing; exit code 77
-# is a skip. What a program printed is in $BUILD/test-logs; it is shown when it failed.
+# lines. A program that ends badly without a failed test is one failure, and so is one that tests nothing; exit code
+# 77 is a skip. What a program printed is in $BUILD/test-logs; it is shown when it failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -33,9 +36,10 @@ tally()
 		/^\[  PASSED  \] [0-9]+ test/ { passed += $4 }
 		/^\[  FAILED  \] [0-9]+ test/ { failed += $4 }
 		/^\[  SKIPPED \] [0-9]+ test/ { skipped += $4 }
-		/^ok / { passed++ }
-		/^not ok / { failed++ }
-		/^skip / { skipped++ }
+		/^\[==========\]/ { cmocka = 1 }
+		!cmocka && /^ok / { passed++ }
+		!cmocka && /^not ok / { failed++ }
+		!cmocka && /^skip / { skipped++ }
 		/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { closed = 1; p = $1; f = $3; s = $5 }
 		END {
 			if (closed) { passed = p; failed = f; skipped = s }
@@ -66,7 +70,7 @@ run()
 		grep -v '^\[ RUN  \|^\[       OK' "$log" | tail -n 40 | sed 's/^/    | /'
 	fi
 	# Why something was not tested must be seen, not looked for.
-	grep -E '^skip ' "$log" | sed 's/^/    /'
+	((skipped == 0)) || grep -i 'skip' "$log" | grep -vi 'test(s)' | awk '!seen[$0]++' | sed 's/^/    /'
 	echo "$passed $failed $skipped" >"$logs/${name//\//-}.result"
 }
 
@@ -75,6 +79,7 @@ programs()
 {
 	case $1 in
 	unit) find "$BUILD/tests" -maxdepth 1 -type f -name 'test_*' -perm -u+x ;;
+	valgrind) grep -ls RUNNING_ON_VALGRIND tests/unit/test_*.c | sed "s,^tests/unit/\(.*\)\.c$,$BUILD/tests/\1," ;;
 	bpf | sim) find "$BUILD/tests/$1" -type f -name 'test_*' -perm -u+x ;;
 	netns) find tests/netns -maxdepth 1 -type f -name '*.sh' -perm -u+x ;;
 	fuzz) find "$BUILD/fuzz" -maxdepth 1 -type f -name 'fuzz_*' -perm -u+x ;;
@@ -92,7 +97,7 @@ run_fuzz()
 	[[ ! -d tests/fuzz/corpus/${name#fuzz_} ]] || corpus+=("tests/fuzz/corpus/${name#fuzz_}")
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	run "fuzz/$name" bash -c '"$@" && echo "ok $0"' "$name" "$program" -max_total_time="$fuzz_seconds" -timeout=20 \
-		-rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$logs/" "${corpus[@]}"
+		-error_exitcode=1 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$logs/" "${corpus[@]}"
 }
 
 run_group()
@@ -103,13 +108,20 @@ run_group()
 		[[ -n $program ]] || continue
 		name=$(basename "$program")
 		# A program whose source is gone is left over from an older build.
-		[[ $group == netns || -e tests/$group/$name.c ]] || continue
+		[[ $group == netns || -e tests/${group/valgrind/unit}/$name.c ]] || continue
 		[[ -z $only || ${name%.sh} == "${only%.sh}" ]] || continue
 		found=1
 		case $group in
 		unit)
 			while (($(jobs -rp | wc -l) >= parallel_units)); do wait -n; done
 			run "unit/$name" "$program" &
+			;;
+		valgrind)
+			if command -v valgrind >/dev/null; then
+				run "$group/$name" valgrind -q --error-exitcode=9 "$program"
+			else
+				run "$group/$name" sh -c 'echo "skip valgrind is not installed"; exit 77'
+			fi
 			;;
 		fuzz) run_fuzz "$name" "$program" ;;
 		*) run "$group/${name%.sh}" "$program" ;;
@@ -137,12 +149,12 @@ main()
 	rm -rf "$logs"
 	mkdir -p "$logs"
 	trap stop INT TERM
-	(($# > 0)) || set -- unit bpf sim netns
+	(($# > 0)) || set -- unit valgrind bpf sim netns
 	for what in "$@"; do
 		case ${what%%/*} in
-		unit | bpf | sim | netns | fuzz) ;;
+		unit | valgrind | bpf | sim | netns | fuzz) ;;
 		*)
-			echo "no test group '$what': the groups are unit, bpf, sim, netns and fuzz" >&2
+			echo "no test group '$what': the groups are unit, valgrind, bpf, sim, netns and fuzz" >&2
 			exit 2
 			;;
 		esac

@@ -412,7 +412,7 @@ static bool append(struct gso_super *super, const struct candidate *p)
 	uint8_t *first = super->iov[1].iov_base;
 	bool is_tcp = k->protocol == IPPROTO_TCP, is_push;
 
-	if (!super->is_open || !p->can_coalesce || super->kind != p->kind || super->hdr_len != p->hdr_len)
+	if (!super->is_open || !p->can_coalesce || super->kind != p->kind)
 		return false;
 	if (p->payload_len > super->payload_size || super->n_packets == GSO_SUPER_MAX_SEGMENTS ||
 	    super->len + p->payload_len > GSO_MAX_SIZE)

@@ -35,7 +35,8 @@ static void parse_link(struct nlmsghdr *hdr, void *arg)
 		nla_strlcpy(link->name, tb[IFLA_IFNAME], sizeof(link->name));
 	if (tb[IFLA_MTU])
 		link->mtu = nla_get_u32(tb[IFLA_MTU]);
-	kind = tb[IFLA_LINKINFO] ? nla_find(nla_data(tb[IFLA_LINKINFO]), nla_len(tb[IFLA_LINKINFO]), IFLA_INFO_KIND) : NULL;
+	kind = tb[IFLA_LINKINFO] ? nla_find(nla_data(tb[IFLA_LINKINFO]), nla_len(tb[IFLA_LINKINFO]), IFLA_INFO_KIND)
+				 : NULL;
 	if (kind)
 		nla_strlcpy(link->kind, kind, sizeof(link->kind));
 }
@@ -216,7 +217,8 @@ int netconf_address_list(struct netconf *netconf, int ifindex, struct netconf_pr
 {
 	struct prefix_list list = { .ifindex = ifindex, .prefixes = addresses, .room = *n };
 	struct ifaddrmsg info = { .ifa_family = AF_UNSPEC };
-	int ret = netconf_request_dump(netconf, RTM_GETADDR, &info, sizeof(info), parse_address, prefix_list_reset, &list);
+	int ret = netconf_request_dump(netconf, RTM_GETADDR, &info, sizeof(info), parse_address, prefix_list_reset,
+				       &list);
 
 	*n = list.n;
 	return ret;
@@ -273,8 +275,7 @@ static int list_routes(struct netconf *netconf, struct prefix_list *list)
 	return netconf_request_dump(netconf, RTM_GETROUTE, &info, sizeof(info), parse_route, prefix_list_reset, list);
 }
 
-int netconf_route_list(struct netconf *netconf, int ifindex, uint32_t table, struct netconf_prefix *prefixes,
-		       size_t *n)
+int netconf_route_list(struct netconf *netconf, int ifindex, uint32_t table, struct netconf_prefix *prefixes, size_t *n)
 {
 	struct prefix_list list = { .ifindex = ifindex, .table = table, .prefixes = prefixes, .room = *n };
 	int ret = list_routes(netconf, &list);
@@ -316,9 +317,9 @@ static void parse_path(struct nlmsghdr *hdr, void *arg)
 	if (hdr->nlmsg_type != RTM_NEWROUTE || nlmsg_parse(hdr, sizeof(*info), tb, RTA_MAX, NULL) || !tb[RTA_OIF])
 		return;
 	metric = tb[RTA_PRIORITY] ? nla_get_u32(tb[RTA_PRIORITY]) : 0;
-	if (answer->default_only && (info->rtm_dst_len || info->rtm_type != RTN_UNICAST ||
-				     route_table(info, tb) != RT_TABLE_MAIN ||
-				     (path->ifindex && metric >= answer->metric)))
+	if (answer->default_only &&
+	    (info->rtm_dst_len || info->rtm_type != RTN_UNICAST || route_table(info, tb) != RT_TABLE_MAIN ||
+	     (path->ifindex && metric >= answer->metric)))
 		return;
 	memset(path, 0, sizeof(*path));
 	answer->metric = metric;

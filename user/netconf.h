@@ -72,7 +72,7 @@ int netconf_table_count(struct netconf *netconf, uint32_t table, size_t *count);
 
 struct netconf_path {
 	int ifindex;
-	uint32_t mtu; /* the route's metric, else the device's */
+	uint32_t mtu;		   /* the route's metric, else the device's */
 	struct netconf_prefix src; /* the source the kernel would take */
 };
 
@@ -87,8 +87,8 @@ struct netconf_rule {
 	sa_family_t family;
 	uint32_t priority; /* 0 on add: in front of all others but the local table's, and gets the one taken */
 	uint32_t table;
-	uint32_t fwmark; /* 0: none */
-	bool invert; /* "not" */
+	uint32_t fwmark;       /* 0: none */
+	bool invert;	       /* "not" */
 	bool suppress_default; /* "suppress_prefixlength 0" */
 };
 

@@ -372,7 +372,8 @@ static bool is_flood(const struct noise_handshake *hs, uint64_t now_ns)
 	return hs->last_initiation_consumption_ns && hs->last_initiation_consumption_ns + INITIATION_GAP_NS > now_ns;
 }
 
-enum drop_reason noise_handshake_accept_initiation(struct noise_handshake *hs, const struct noise_initiation *initiation,
+enum drop_reason noise_handshake_accept_initiation(struct noise_handshake *hs,
+						   const struct noise_initiation *initiation,
 						   const struct noise_static_identity *identity, uint64_t now_ns)
 {
 	enum drop_reason why = DROP_HANDSHAKE_INVALID;
@@ -407,7 +408,8 @@ out:
 }
 
 bool noise_handshake_create_response(struct message_handshake_response *msg, struct noise_handshake *hs,
-				     const uint8_t ephemeral_private[static NOISE_PUBLIC_KEY_LEN], uint32_t local_index)
+				     const uint8_t ephemeral_private[static NOISE_PUBLIC_KEY_LEN],
+				     uint32_t local_index)
 {
 	uint8_t *out = (uint8_t *)msg + offsetof(struct message_handshake_response, ephemeral);
 	struct noise_core_peer p = { 0 };

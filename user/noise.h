@@ -104,11 +104,13 @@ enum drop_reason noise_handshake_consume_initiation(struct noise_initiation *ini
  * latest (else DROP_HANDSHAKE_REPLAYED), the last one 1/INITIATIONS_PER_SECOND ago (else DROP_HANDSHAKE_FLOOD).
  * Overwrites an initiation of our own that waits for its response: the later consumed one wins.
  */
-enum drop_reason noise_handshake_accept_initiation(struct noise_handshake *hs, const struct noise_initiation *initiation,
+enum drop_reason noise_handshake_accept_initiation(struct noise_handshake *hs,
+						   const struct noise_initiation *initiation,
 						   const struct noise_static_identity *identity, uint64_t now_ns);
 
 bool noise_handshake_create_response(struct message_handshake_response *msg, struct noise_handshake *hs,
-				     const uint8_t ephemeral_private[static NOISE_PUBLIC_KEY_LEN], uint32_t local_index);
+				     const uint8_t ephemeral_private[static NOISE_PUBLIC_KEY_LEN],
+				     uint32_t local_index);
 
 /* The handshake is the one that msg->receiver_index names. DROP_NONE or DROP_HANDSHAKE_INVALID. */
 enum drop_reason noise_handshake_consume_response(struct noise_handshake *hs,

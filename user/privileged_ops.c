@@ -239,7 +239,9 @@ static int send_reply(int fd, const struct reply *reply)
 		};
 		memcpy(CMSG_DATA(cmsg), reply->fds, fds_size);
 	}
-	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	if (sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	return errno == EAGAIN ? -ENOBUFS : -errno;
 }
 
 int privileged_ops_serve(struct privileged_ops *ops, int fd, bool *is_ready)

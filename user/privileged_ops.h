@@ -63,7 +63,8 @@ void privileged_ops_deinit(struct privileged_ops *ops);
 
 /*
  * Takes one message from fd and answers it. *is_ready is set when it is PRIVILEGED_READY. Returns 0; -EAGAIN when none
- * waits; -EPIPE when the agent has closed its end; other -errno when it could not be answered.
+ * waits; -EPIPE when the agent has closed its end; other -errno when the answer could not be sent, of them -ENOBUFS when
+ * the agent does not take its answers.
  */
 int privileged_ops_serve(struct privileged_ops *ops, int fd, bool *is_ready);
 /* Called after the agent has died: its successor inherits the group. */

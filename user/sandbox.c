@@ -90,7 +90,7 @@ static const struct argument_rule argument_rules[] = {
 	{ SCMP_SYS(clone), 0, THREAD_FLAGS | NAMESPACE_FLAGS | CLONE_PTRACE, THREAD_FLAGS },
 	/* fstat() of today's C library */
 	{ SCMP_SYS(newfstatat), 3, AT_EMPTY_PATH, AT_EMPTY_PATH },
-	/* Without connect() a unix socket reaches nobody who does not read datagrams of any user. */
+	/* if_nametoindex() makes one. Without connect() it reaches nobody who does not read datagrams of any user. */
 	{ SCMP_SYS(socket), 0, INT_MASK, AF_UNIX },
 	{ SCMP_SYS(fcntl), 1, INT_MASK, F_GETFD },
 	{ SCMP_SYS(fcntl), 1, INT_MASK, F_SETFD },
@@ -101,6 +101,9 @@ static const struct argument_rule argument_rules[] = {
 	{ SCMP_SYS(fcntl), 1, INT_MASK, F_GET_SEALS },
 	/* stdio asks whether it writes to a terminal. No TUN ioctl: it could end the device's persistence. */
 	{ SCMP_SYS(ioctl), 1, INT_MASK, TCGETS },
+	/* zones of IPv6 endpoints */
+	{ SCMP_SYS(ioctl), 1, INT_MASK, SIOCGIFINDEX },
+	{ SCMP_SYS(ioctl), 1, INT_MASK, SIOCGIFNAME },
 	{ SCMP_SYS(prctl), 0, INT_MASK, PR_SET_NAME },
 	{ SCMP_SYS(prctl), 0, INT_MASK, PR_SET_VMA },
 	{ SCMP_SYS(setsockopt), 1, INT_MASK, SOL_SOCKET },

@@ -7,7 +7,8 @@
  * with a sanitizer run without the filter, since its runtime opens files and starts processes, and say so too.
  *
  * What the filter implies for code that runs behind it: no file is opened (no time zone, locale, dlopen, /proc, /sys),
- * so neither pthread_exit() nor pthread_cancel() (they load libgcc_s), nor sysconf(_SC_NPROCESSORS_...).
+ * so neither pthread_exit() nor pthread_cancel() (they load libgcc_s), nor sysconf(_SC_NPROCESSORS_...), nor
+ * pthread_setname_np() for another thread than the caller.
  */
 #ifndef WG_XDP_SANDBOX_H
 #define WG_XDP_SANDBOX_H

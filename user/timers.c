@@ -105,6 +105,12 @@ void timers_handshake_initiated(struct timers *timers, uint64_t now_ns, uint32_t
 	arm(timers, TIMER_RETRANSMIT_HANDSHAKE, now_ns, REKEY_TIMEOUT * NS_PER_SECOND + jitter_ns(random));
 }
 
+void timers_initiation_postponed(struct timers *timers, uint32_t random)
+{
+	arm_unless_pending(timers, TIMER_RETRANSMIT_HANDSHAKE, timers->last_sent_handshake_ns,
+			   REKEY_TIMEOUT * NS_PER_SECOND + jitter_ns(random));
+}
+
 void timers_handshake_sent(struct timers *timers, uint64_t now_ns)
 {
 	timers->last_sent_handshake_ns = now_ns;

@@ -60,7 +60,7 @@ static int set_offloads(int fd, struct tun_features *features)
 }
 
 /* A longer queue is somebody's choice and stays. */
-static int set_txqueuelen(const char *name)
+static int set_txqueuelen(const char name[static IFNAMSIZ])
 {
 	struct ifreq ifr = { 0 };
 	int fd, err = 0;
@@ -70,7 +70,7 @@ static int set_txqueuelen(const char *name)
 		fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
+	memcpy(ifr.ifr_name, name, IFNAMSIZ);
 	if (ioctl(fd, SIOCGIFTXQLEN, &ifr)) {
 		err = -errno;
 	} else if (ifr.ifr_qlen < TXQUEUELEN_MIN) {
@@ -87,7 +87,8 @@ static int attach_queue(int fd, char name[static IFNAMSIZ], short flags)
 {
 	struct ifreq ifr = { .ifr_flags = flags };
 
-	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
+	memcpy(ifr.ifr_name, name, IFNAMSIZ);
+	ifr.ifr_name[IFNAMSIZ - 1] = '\0';
 	if (ioctl(fd, TUNSETIFF, &ifr))
 		return -errno;
 	memcpy(name, ifr.ifr_name, IFNAMSIZ);
@@ -181,12 +182,13 @@ err_close:
 
 int tun_adopt(int fd, char name[static IFNAMSIZ], struct tun_features *features)
 {
-	const short wanted = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+	const short wanted = IFF_TUN | IFF_VNET_HDR;
 	struct ifreq ifr = { 0 };
 	int flags;
 
 	if (ioctl(fd, TUNGETIFF, &ifr))
 		return -errno;
+	/* IFF_NO_PI cannot be asked for: in the answer its bit means that no filter is attached. */
 	if ((ifr.ifr_flags & (wanted | IFF_TAP)) != wanted)
 		return -EINVAL;
 	flags = fcntl(fd, F_GETFL);

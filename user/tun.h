@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The tunnel device: a TUN with virtio_net_hdr, one queue per worker. */
+/*
+ * The tunnel device: a TUN with virtio_net_hdr, one queue per worker.
+ *
+ * What a queue's fd tells, in whatever namespace the device is (seen on Linux 6.18, kept by tests/unit/test_tun.c):
+ * - Coming up wakes EPOLLOUT, edge-triggered too, but only if the fd was polled while the device was down. Registering
+ *   polls it, tun_is_up() polls it: call that whenever the device is found to be down.
+ * - Going down is not told at all: netlink.h does. Writes then answer EIO; what was queued can still be read.
+ * - Deletion wakes EPOLLERR; from then on reads and writes answer EBADFD. Moving to another namespace takes the device
+ *   down and is not told.
+ */
 #ifndef WG_XDP_TUN_H
 #define WG_XDP_TUN_H
 
@@ -27,10 +36,11 @@ struct tun {
 /*
  * Makes or adopts the device name ("%d" in it is the kernel's choice) with n queues, non-blocking; fds gets them. Sets
  * offloads, txqueuelen and persistence (so that the device, and with it the routes, outlive a killed process: nothing
- * leaves in cleartext). Privileged. Returns 0 or -errno: -ENOENT no /dev/net/tun, -EBUSY in use, -EINVAL another kind.
+ * leaves in cleartext). Privileged. Returns 0 or -errno: -ENOENT no /dev/net/tun, -EBUSY in use, -EINVAL another kind
+ * of device, or n > 1 and one left behind by a run with a single queue.
  */
 int tun_create(char name[static IFNAMSIZ], unsigned int n, int *fds, struct tun_features *features);
-/* For WG_TUN_FD: reads name and features of a queue somebody else has opened. */
+/* For WG_TUN_FD: reads name and features of a queue somebody else has opened; -EINVAL when without IFF_VNET_HDR. */
 int tun_adopt(int fd, char name[static IFNAMSIZ], struct tun_features *features);
 /* Ends persistence: the device goes when the last queue is closed. */
 int tun_set_persistent(int fd, bool persistent);

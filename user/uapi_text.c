@@ -335,8 +335,25 @@ void uapi_format_set(struct uapi_text *text, const struct device_config *config)
 	uapi_text_printf(text, "\n");
 }
 
+/*
+ * An address that has no name here (the zone of another network namespace's interface, port 0) is shown without the zone
+ * or not at all: no reason to show nothing of the tunnel.
+ */
+static int get_endpoint(struct config_peer *peer, char *text)
+{
+	char *zone = strchr(text, '%'), *bracket = strchr(text, ']');
+	bool ok = endpoint_parse(&peer->endpoint, text);
+
+	if (!ok && zone && bracket > zone) {
+		memmove(zone, bracket, strlen(bracket) + 1);
+		ok = endpoint_parse(&peer->endpoint, text);
+	}
+	peer->flags |= ok ? CONFIG_PEER_HAS_ENDPOINT : 0;
+	return 0;
+}
+
 /* Status lines of a peer; -ENOENT: none of them. */
-static int get_peer_status(struct config_peer *peer, const char *key, const char *value)
+static int get_peer_status(struct config_peer *peer, const char *key, char *value)
 {
 	uint64_t number;
 	int err;
@@ -357,6 +374,8 @@ static int get_peer_status(struct config_peer *peer, const char *key, const char
 	}
 	if (!strcmp(key, "allowed_ip"))
 		return parse_allowed_ip(peer, value, false);
+	if (!strcmp(key, "endpoint"))
+		return get_endpoint(peer, value);
 	return -ENOENT;
 }
 
@@ -370,7 +389,7 @@ static int get_device_line(struct device_config *status, const char *key, const 
 	return err;
 }
 
-static int get_peer_line(struct config_peer *peer, const char *key, const char *value)
+static int get_peer_line(struct config_peer *peer, const char *key, char *value)
 {
 	const uint32_t known = CONFIG_PEER_HAS_PRESHARED_KEY | CONFIG_PEER_HAS_ENDPOINT |
 			       CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE;
@@ -386,7 +405,7 @@ static int get_peer_line(struct config_peer *peer, const char *key, const char *
 }
 
 /* Keys that we do not know are somebody's extension and no reason to fail. */
-static int get_line(struct device_config *status, const char *key, const char *value)
+static int get_line(struct device_config *status, const char *key, char *value)
 {
 	int err;
 

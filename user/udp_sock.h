@@ -17,7 +17,7 @@
 struct udp_sock {
 	int fd4, fd6;   /* -1: none */
 	uint16_t port;  /* host order, the same for both */
-	bool gso4, gso6; /* cleared, once and for good, when the kernel or a device answers EIO or EINVAL to UDP_SEGMENT */
+	bool gso4, gso6; /* cleared, once and for good, when a device answers EIO to UDP_SEGMENT */
 };
 
 /*
@@ -69,7 +69,7 @@ struct udp_tx_msg {
 	bool is_closed;   /* a shorter segment has ended it */
 	/* After udp_tx_flush(): */
 	int error;        /* 0 or -errno: nothing of it was sent */
-	bool src_refused; /* sent (or tried) without its source address, which is no longer local */
+	bool src_refused; /* sent (or tried) without its source address, which the kernel does not take any more */
 	struct iovec iov[UDP_TX_MAX_SEGMENTS];
 	uint32_t n_iov;
 };

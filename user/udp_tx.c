@@ -324,8 +324,8 @@ static bool send_without_src(struct flush *f, struct udp_tx_msg *msg)
 }
 
 /*
- * Called after a message was refused. Two refusals can be helped: a source that is no longer local, and segmentation: by
- * a device that cannot (EIO, for good), or of segments above the MTU, which must leave one by one to be fragmented
+ * Called after a message was refused. Two refusals can be helped: a source that is no longer local, and segmentation:
+ * by a device that cannot (EIO, for good), or of segments above the MTU, which must leave one by one to be fragmented
  * (EMSGSIZE, from older kernels EINVAL; the next message may be smaller).
  */
 static void send_refused(struct flush *f, struct udp_tx_msg *msg, int error)

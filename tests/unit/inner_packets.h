@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "gso.h"
+
 static uint64_t random_state;
 
 __attribute__((unused)) static uint32_t random_u32(void)
@@ -188,6 +190,19 @@ __attribute__((unused)) static void random_spec(struct spec *s)
 	s->ip_options_len = 0;
 }
 
+/* A bulk flow about to wrap its counters. */
+__attribute__((unused)) static struct spec fixed_spec(int family, uint8_t protocol)
+{
+	struct spec s = {
+		.family = family, .protocol = protocol, .src = 1, .dst = 2, .src_port = 1000, .dst_port = 2000,
+		.id = 0xffff, .df = true, .ds = 0x02, .ttl = 64, .flow_label = 0x12345, .seq = 0xffffff00, .ack = 77,
+		.window = 501, .flags = 0x10, .tcp_options = { 1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8 },
+		.tcp_options_len = 12,
+	};
+
+	return s;
+}
+
 /* Memory whose end is followed by a page that must not be touched. */
 #define GUARDED_SIZE (1 << 17)
 
@@ -198,6 +213,121 @@ __attribute__((unused)) static uint8_t *guarded_alloc(void)
 	if (p == MAP_FAILED || mprotect(p + GUARDED_SIZE, 4096, PROT_NONE))
 		abort();
 	return p + GUARDED_SIZE;
+}
+
+/* ------ Trains of packets, and their super-packets ------ */
+
+#define PACKET_MAX 2200
+#define TRAIN_MAX 300
+#define CANARY 0xa5
+
+/* The packets of a burst: as they came, and as they were given away. */
+static uint8_t truth[TRAIN_MAX][PACKET_MAX], given[TRAIN_MAX][PACKET_MAX];
+static uint32_t truth_len[TRAIN_MAX];
+static uint8_t payload_bytes[PACKET_MAX], super_packet[65536];
+
+__attribute__((unused)) static void give(unsigned int i)
+{
+	memcpy(given[i], truth[i], truth_len[i]);
+}
+
+/* Makes n packets of s: equal payloads, the last one shorter; first and last have flags of their own. */
+__attribute__((unused)) static void make_train(struct spec s, unsigned int n, uint32_t size, uint32_t last_size,
+					       uint8_t first, uint8_t last)
+{
+	uint8_t flags = s.flags;
+
+	for (unsigned int i = 0; i < n; i++) {
+		uint32_t len = i == n - 1 ? last_size : size;
+
+		random_bytes(payload_bytes, len);
+		s.flags = flags | (i ? 0 : first) | (i == n - 1 ? last : 0);
+		truth_len[i] = build_packet(truth[i], &s, payload_bytes, len);
+		s.seq += len;
+		s.id++;
+		give(i);
+	}
+}
+
+/* Their super-packet, as a kernel would hand it to us. */
+__attribute__((unused)) static uint32_t make_super(struct virtio_net_hdr *hdr, const struct spec *s, unsigned int n,
+						   uint32_t size)
+{
+	uint32_t hdr_len = spec_hdr_len(s), ip_len = spec_ip_len(s), len = truth_len[0];
+	uint8_t *p = super_packet, *t = p + ip_len;
+
+	memcpy(p, truth[0], len);
+	for (unsigned int i = 1; i < n; i++) {
+		memcpy(p + len, truth[i] + hdr_len, truth_len[i] - hdr_len);
+		len += truth_len[i] - hdr_len;
+	}
+	if (s->family == AF_INET) {
+		put_be(p + 2, 2, len);
+		naive_set_ip_csum(p);
+	} else {
+		put_be(p + 4, 2, len - 40);
+	}
+	if (s->protocol == 6)
+		t[13] |= truth[n - 1][ip_len + 13];
+	else
+		put_be(t + 4, 2, len - ip_len);
+	put_be(t + (s->protocol == 6 ? 16 : 6), 2, naive_pseudo(p, s->protocol, len - ip_len));
+	*hdr = (struct virtio_net_hdr){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = s->protocol == 17 ? VIRTIO_NET_HDR_GSO_UDP_L4 :
+			    s->family == AF_INET ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6,
+		.hdr_len = random_u32(), /* must not matter */
+		.gso_size = size, .csum_start = ip_len, .csum_offset = s->protocol == 6 ? 16 : 6,
+	};
+	if (s->protocol == 6 && (t[13] & 0x80))
+		hdr->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+	return len;
+}
+
+__attribute__((unused)) static void random_sizes(const struct spec *s, unsigned int *n, uint32_t *size,
+						 uint32_t *last_size)
+{
+	uint32_t room;
+
+	*size = random_below(64) ? 1 + random_below(200) : 1 + random_below(PACKET_MAX - 170);
+	room = (65535 - spec_hdr_len(s)) / *size;
+	*n = 1 + random_below(room < 64 ? room : random_below(4) ? 8 : 64);
+	*last_size = random_below(2) ? *size : 1 + random_below(*size);
+}
+
+/* Segment i of a contiguous super-packet, as the kernel makes it. */
+__attribute__((unused)) static uint32_t kernel_segment(const struct virtio_net_hdr *hdr, const uint8_t *p,
+						       uint32_t len, uint32_t i, uint8_t *out)
+{
+	bool is_tcp = hdr->csum_offset == 16, v4 = p[0] >> 4 == 4;
+	uint32_t ip_len = hdr->csum_start, payload = len - hdr->hdr_len, n;
+	uint8_t *t = out + ip_len;
+
+	if (!hdr->flags) {
+		memcpy(out, p, len);
+		return len;
+	}
+	n = hdr->gso_type ? hdr->gso_size : payload;
+	if (i * n + n > payload)
+		n = payload - i * n;
+	memcpy(out, p, hdr->hdr_len);
+	memcpy(out + hdr->hdr_len, p + hdr->hdr_len + i * hdr->gso_size, n);
+	put_be(out + (v4 ? 2 : 4), 2, v4 ? hdr->hdr_len + n : hdr->hdr_len + n - 40);
+	if (v4) {
+		put_be(out + 4, 2, get_be(p + 4, 2) + i);
+		naive_set_ip_csum(out);
+	}
+	if (is_tcp && hdr->gso_type) {
+		put_be(t + 4, 4, get_be(t + 4, 4) + i * hdr->gso_size);
+		if ((i + 1) * hdr->gso_size < payload)
+			t[13] &= ~0x09;
+		if (i)
+			t[13] &= ~0x80;
+	}
+	if (!is_tcp)
+		put_be(t + 4, 2, 8 + n);
+	naive_set_csum(out, ip_len, is_tcp ? 6 : 17, hdr->hdr_len + n);
+	return hdr->hdr_len + n;
 }
 
 #endif

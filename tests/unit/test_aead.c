@@ -94,7 +94,8 @@ static unsigned int for_each_vector(const char *file, int nonce_len, void (*chec
 	struct vector v;
 
 	for (size_t i = 0; i < json_object_array_length(groups); i++) {
-		struct json_object *group = json_object_array_get_idx(groups, i), *tests = vectors_member(group, "tests");
+		struct json_object *group = json_object_array_get_idx(groups, i);
+		struct json_object *tests = vectors_member(group, "tests");
 
 		if (json_object_get_int(vectors_member(group, "ivSize")) != nonce_len * 8)
 			continue;

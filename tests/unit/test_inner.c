@@ -83,7 +83,7 @@ static void test_check(void **state)
 
 static void test_find_transport(void **state)
 {
-	struct inner_transport t;
+	struct inner_transport t = { 0 };
 	struct spec s = udp_spec(AF_INET);
 	uint8_t p[2048] = { 0 };
 	uint32_t len = build_packet(p, &s, p, 8);
@@ -124,10 +124,14 @@ static void test_find_transport(void **state)
 	p[40 + 24 + 3] = 8; /* fragment offset 1 */
 	assert_false(inner_find_transport(&t, p, len));
 
-	/* A chain without end. */
-	memset(p + 40, 0, 2000);
-	p[6] = 0;
-	assert_false(inner_find_transport(&t, p, 2040));
+	/* Chains of any length would be work without end. */
+	for (uint32_t n = 0; n < 100; n++) {
+		memset(p + 40, 0, 2000);
+		p[6] = n ? 0 : 17;
+		p[40 + (n ? n - 1 : 100) * 8] = 17;
+		assert_int_equal(inner_find_transport(&t, p, 2040), n < EXTENSION_HEADERS_MAX);
+		assert_true(n >= EXTENSION_HEADERS_MAX || (t.offset == 40 + n * 8 && t.protocol == 17));
+	}
 }
 
 static void test_padding(void **state)

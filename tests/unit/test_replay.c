@@ -83,6 +83,25 @@ static void test_steps(void **state)
 		check(&replay, &steps[i], "step", i + 1);
 }
 
+/* What others read: one more than the greatest accepted counter, and nothing refused moves it. */
+static void test_greatest(void **state)
+{
+	struct replay replay;
+
+	(void)state;
+	replay_init(&replay);
+	assert_true(replay.greatest == 0);
+	assert_false(replay_accept(&replay, REJECT));
+	assert_true(replay.greatest == 0);
+	assert_true(replay_accept(&replay, 0));
+	assert_true(replay.greatest == 1);
+	assert_true(replay_accept(&replay, 70000));
+	assert_true(replay_accept(&replay, 69999));
+	assert_false(replay_accept(&replay, 69999));
+	assert_false(replay_accept(&replay, 0));
+	assert_true(replay.greatest == 70001);
+}
+
 /* All counters from first to last, upwards or downwards, are accepted; then come the others. */
 static void test_sweeps(void **state)
 {
@@ -280,6 +299,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_greatest),
 		cmocka_unit_test(test_sweeps),
 		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_exact_set),

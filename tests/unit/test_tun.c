@@ -76,7 +76,7 @@ static void create(char name[static IFNAMSIZ], const char *wanted, unsigned int 
 static int try_create(const char *wanted, unsigned int n)
 {
 	char name[IFNAMSIZ];
-	struct tun_features features;
+	struct tun_features features = { 0 };
 	int fds[8], err;
 
 	snprintf(name, IFNAMSIZ, "%s", wanted);
@@ -91,7 +91,7 @@ static int txqueuelen(const char *name)
 	struct ifreq ifr = { 0 };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
-	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
+	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", name);
 	assert_int_equal(ioctl(fd, SIOCGIFTXQLEN, &ifr), 0);
 	close(fd);
 	return ifr.ifr_qlen;
@@ -100,7 +100,7 @@ static int txqueuelen(const char *name)
 static void test_create_and_persist(void **state)
 {
 	char name[IFNAMSIZ];
-	struct tun_features features;
+	struct tun_features features = { 0 };
 	unsigned int ifindex;
 	int fd, other;
 
@@ -140,7 +140,7 @@ static void test_create_and_persist(void **state)
 static void test_multi_queue(void **state)
 {
 	char name[IFNAMSIZ];
-	struct tun_features features;
+	struct tun_features features = { 0 };
 	int fds[3], fd;
 
 	(void)state;
@@ -214,9 +214,6 @@ static void test_adopt(void **state)
 	fd = open_foreign("wgx-foreign", IFF_TUN | IFF_NO_PI);
 	assert_int_equal(tun_adopt(fd, name, &features), -EINVAL);
 	close(fd);
-	fd = open_foreign("wgx-foreign", IFF_TUN | IFF_VNET_HDR);
-	assert_int_equal(tun_adopt(fd, name, &features), -EINVAL);
-	close(fd);
 	fd = open_foreign("wgx-foreign", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	assert_int_equal(tun_adopt(fd, name, &features), -EINVAL);
 	close(fd);
@@ -245,7 +242,7 @@ static void up_down(int epoll_fd, int fd, const char *name)
 
 	assert_false(tun_is_up(fd));
 	assert_int_equal(tun_write_packet(&tun, packet, sizeof(packet)), -EIO);
-	assert_int_equal(wait_events(epoll_fd, 0), 0);
+	assert_false(wait_events(epoll_fd, 0) & EPOLLOUT);
 	run("ip link set %s up", name);
 	assert_true(wait_events(epoll_fd, 2000) & EPOLLOUT);
 	assert_true(tun_is_up(fd));
@@ -258,7 +255,7 @@ static void test_events(void **state)
 {
 	char name[IFNAMSIZ];
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
-	struct tun_features features;
+	struct tun_features features = { 0 };
 	struct virtio_net_hdr hdr;
 	uint8_t packet[100] = { 0x45 };
 	struct tun tun;
@@ -321,7 +318,7 @@ static void test_read_super_packet(void **state)
 	static uint8_t data[20 * 1000], packet[TUN_READ_MAX], segment[TUN_READ_MAX];
 	struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(7) };
 	char name[IFNAMSIZ];
-	struct tun_features features;
+	struct tun_features features = { 0 };
 	struct virtio_net_hdr hdr;
 	struct gso_split split;
 	struct tun tun;
@@ -400,7 +397,7 @@ struct burst {
 static void burst_open(struct burst *b)
 {
 	char name[IFNAMSIZ];
-	struct tun_features features;
+	struct tun_features features = { 0 };
 	int fd;
 
 	create(name, "wgx0", 1, &fd, &features);
@@ -596,7 +593,7 @@ static void tcp_receive(struct end *end)
 static void end_open(struct end *end, int i, const char *addr)
 {
 	char name[IFNAMSIZ];
-	struct tun_features features;
+	struct tun_features features = { 0 };
 
 	memset(end, 0, sizeof(*end));
 	go_to(i);
@@ -613,11 +610,11 @@ static void end_close(struct end *end)
 }
 
 /* Listens at b, connects from a; the packets of the handshake wait in the devices. Returns the listening socket. */
-static int tcp_start(struct end *a, struct end *b, bool is_v6)
+static int tcp_start(struct end *a, struct end *b, bool is_v6, uint16_t port)
 {
 	sa_family_t family = is_v6 ? AF_INET6 : AF_INET;
-	struct sockaddr_in addr4 = { .sin_family = AF_INET, .sin_port = htons(5001) };
-	struct sockaddr_in6 addr6 = { .sin6_family = AF_INET6, .sin6_port = htons(5001) };
+	struct sockaddr_in addr4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 addr6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr *addr = is_v6 ? (void *)&addr6 : (void *)&addr4;
 	socklen_t len = is_v6 ? sizeof(addr6) : sizeof(addr4);
 	int listener;
@@ -643,7 +640,7 @@ static void test_tcp_through_two_devices(void **state)
 	for (int turn = 0; turn < 4; turn++) {
 		struct gso_coalescer coalescer;
 		struct end a, b;
-		int listener = tcp_start(&a, &b, turn & 1);
+		int listener = tcp_start(&a, &b, turn & 1, (uint16_t)(5001 + turn));
 
 		/* The second time against kernels that refuse TCP super-packets: rebuilt ones must be good too. */
 		refused_gso_type = turn < 2 ? -1 : turn & 1 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;

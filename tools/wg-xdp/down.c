@@ -7,15 +7,13 @@
 #include "quick.h"
 #include "uapi_client.h"
 
-static const char down_usage[] =
-	"Usage: " PROG_NAME " down NIC|TUNNEL|FILE.conf\n"
-	"\n"
-	"Undoes what `" PROG_NAME " up' did, hooks and SaveConfig included.\n";
+static const char down_usage[] = "Usage: " PROG_NAME " down NIC|TUNNEL|FILE.conf\n"
+				 "\n"
+				 "Undoes what `" PROG_NAME " up' did, hooks and SaveConfig included.\n";
 
-static const char save_usage[] =
-	"Usage: " PROG_NAME " save NIC|TUNNEL|FILE.conf\n"
-	"\n"
-	"Rewrites the tunnel's configuration file from what runs now.\n";
+static const char save_usage[] = "Usage: " PROG_NAME " save NIC|TUNNEL|FILE.conf\n"
+				 "\n"
+				 "Rewrites the tunnel's configuration file from what runs now.\n";
 
 /* wg-quick's keys are kept as the file has them now; a file that has gone or is broken is not saved over. */
 static enum quick_exit save(struct quick *q)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The common ground of up, down and save: messages, what the system must have, who may work on a tunnel, and undoing. */
+/* The common ground of up, down and save: messages, what the system must have, who may work on a tunnel, and undoing.
+ */
 #define _GNU_SOURCE
 #include "quick.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -118,9 +120,11 @@ static enum quick_exit check_tun(void)
 	}
 	if (errno == EPERM || errno == EACCES)
 		return quick_fail(QUICK_PERMISSION, "not allowed to open /dev/net/tun: in a container, let it use that "
-				  "device and give it CAP_NET_ADMIN");
-	return quick_fail(QUICK_SYSTEM, "cannot open /dev/net/tun (%s): load the module with `modprobe tun'; in a "
-			  "container, hand it in (docker: --device /dev/net/tun)", strerror(errno));
+						    "device and give it CAP_NET_ADMIN");
+	return quick_fail(QUICK_SYSTEM,
+			  "cannot open /dev/net/tun (%s): load the module with `modprobe tun'; in a "
+			  "container, hand it in (docker: --device /dev/net/tun)",
+			  strerror(errno));
 }
 
 enum quick_exit quick_init(struct quick *q, const char *command)
@@ -135,7 +139,12 @@ enum quick_exit quick_init(struct quick *q, const char *command)
 	q->netns_fd = -1;
 	q->lock_fd = -1;
 	if (geteuid())
-		return quick_fail(QUICK_PERMISSION, "`%s' must be root: try `sudo " PROG_NAME " %s ...'", command, command);
+		return quick_fail(QUICK_PERMISSION, "`%s' must be root: try `sudo " PROG_NAME " %s ...'", command,
+				  command);
+	capng_get_caps_process();
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN))
+		return quick_fail(QUICK_PERMISSION,
+				  "root lacks CAP_NET_ADMIN here: give the container that capability");
 	/* su and some init systems leave out where nft and resolvconf are. */
 	snprintf(whole_path, sizeof(whole_path), "%s%s/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		 path ? path : "", path && *path ? ":" : "");
@@ -148,11 +157,13 @@ enum quick_exit quick_init(struct quick *q, const char *command)
 		warn_of_old_kernel();
 	}
 	if (mkdir(QUICK_STATE_DIRECTORY, 0700) && errno != EEXIST)
-		return quick_fail(quick_exit_code(-errno), "cannot make %s: %s", QUICK_STATE_DIRECTORY, strerror(errno));
+		return quick_fail(quick_exit_code(-errno), "cannot make %s: %s", QUICK_STATE_DIRECTORY,
+				  strerror(errno));
 	q->here = netconf_open(-1, &error);
 	q->there = q->here;
-	return q->here ? QUICK_OK : quick_fail(quick_exit_code(error), "cannot talk to the kernel by netlink: %s",
-					       strerror(-error));
+	return q->here ? QUICK_OK
+		       : quick_fail(quick_exit_code(error), "cannot talk to the kernel by netlink: %s",
+				    strerror(-error));
 }
 
 void quick_deinit(struct quick *q)
@@ -188,7 +199,8 @@ enum quick_exit quick_lock(struct quick *q)
 		return quick_fail(quick_exit_code(-errno), "cannot open " LOCK_FILE ": %s", strerror(errno));
 	if (!fcntl(q->lock_fd, F_OFD_SETLK, &lock))
 		return QUICK_OK;
-	return quick_fail(QUICK_BUSY, "another " PROG_NAME " is just taking `%s' up or down: wait for it", q->state.tunnel);
+	return quick_fail(QUICK_BUSY, "another " PROG_NAME " is just taking `%s' up or down: wait for it",
+			  q->state.tunnel);
 }
 
 static void format_netns_path(char *path, size_t size, const char *netns)
@@ -207,13 +219,16 @@ enum quick_exit quick_open_netns(struct quick *q)
 	format_netns_path(path, sizeof(path), netns);
 	q->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (q->netns_fd < 0)
-		return quick_fail(quick_exit_code(-errno), "there is no network namespace `%s' (%s: %s): make it with `ip "
-				  "netns add %s'", netns, path, strerror(errno), netns);
+		return quick_fail(quick_exit_code(-errno),
+				  "there is no network namespace `%s' (%s: %s): make it with `ip "
+				  "netns add %s'",
+				  netns, path, strerror(errno), netns);
 	q->there = netconf_open(q->netns_fd, &error);
 	if (q->there)
 		return QUICK_OK;
 	q->there = q->here;
-	return quick_fail(quick_exit_code(error), "cannot enter the network namespace `%s': %s", netns, strerror(-error));
+	return quick_fail(quick_exit_code(error), "cannot enter the network namespace `%s': %s", netns,
+			  strerror(-error));
 }
 
 void quick_open_old_netns(struct quick *q)
@@ -234,8 +249,8 @@ enum quick_exit quick_note(struct quick *q)
 	int ret = quick_state_write(&q->state);
 
 	if (ret)
-		return quick_fail(quick_exit_code(ret), "cannot write %s/%s: %s", QUICK_STATE_DIRECTORY, q->state.tunnel,
-				  strerror(-ret));
+		return quick_fail(quick_exit_code(ret), "cannot write %s/%s: %s", QUICK_STATE_DIRECTORY,
+				  q->state.tunnel, strerror(-ret));
 	q->is_claimed = true;
 	return QUICK_OK;
 }

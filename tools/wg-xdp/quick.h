@@ -14,7 +14,8 @@
 #include "netconf.h"
 #include "quick_state.h"
 
-/* Exit codes of up, down and save; also what the steps return. Whoever returns one has said on stderr what was wrong. */
+/* Exit codes of up, down and save; also what the steps return. Whoever returns one has said on stderr what was wrong.
+ */
 enum quick_exit {
 	QUICK_OK = 0,
 	QUICK_FAILED = 1,     /* none of those below */
@@ -22,26 +23,26 @@ enum quick_exit {
 	QUICK_PERMISSION = 3, /* not root, or the kernel refuses for want of a capability */
 	QUICK_CONFIG = 4,     /* the configuration file, or a name in it, is wrong */
 	QUICK_SYSTEM = 5,     /* the system lacks something: /dev/net/tun, IPv6, resolvconf */
-	QUICK_BUSY = 6,       /* name, port, configuration or route is in use */
+	QUICK_BUSY = 6,	      /* name, port, configuration or route is in use */
 	QUICK_NOT_FOUND = 7,  /* no such device, tunnel, configuration, namespace */
 };
 
 struct quick {
 	struct quick_state state;
 	struct conf_file conf;
-	struct netconf *here;  /* where sockets and the underlay are */
-	struct netconf *there; /* where the tunnel device is; the same handle unless --netns */
-	int netns_fd;	       /* -1: the tunnel device stays here */
-	int ifindex;	       /* the tunnel device's; 0: not known */
-	int lock_fd;	       /* held while this tunnel is worked on; -1: not */
-	bool is_claimed;       /* state has been written: a failure calls for quick_undo() */
+	struct netconf *here;		       /* where sockets and the underlay are */
+	struct netconf *there;		       /* where the tunnel device is; the same handle unless --netns */
+	int netns_fd;			       /* -1: the tunnel device stays here */
+	int ifindex;			       /* the tunnel device's; 0: not known */
+	int lock_fd;			       /* held while this tunnel is worked on; -1: not */
+	bool is_claimed;		       /* state has been written: a failure calls for quick_undo() */
 	bool config_is_new, config_dir_is_new; /* made by this very call */
 };
 
 struct quick_options {
-	const char *target; /* the one argument: device, tunnel or configuration */
+	const char *target;		   /* the one argument: device, tunnel or configuration */
 	const char *config, *name, *netns; /* NULL: not given */
-	unsigned int wait_s; /* for a handshake; 0: do not */
+	unsigned int wait_s;		   /* for a handshake; 0: do not */
 };
 
 /* ------ quick.c ------ */
@@ -103,7 +104,7 @@ bool quick_device_stop(struct quick *q);
 
 /* ------ quick_routes.c, quick_firewall.c ------ */
 
-enum quick_exit quick_routes_add(struct quick *q, unsigned int *n_added);
+enum quick_exit quick_routes_add(struct quick *q);
 bool quick_routes_remove(struct quick *q);
 /* A tunnel that was set up by somebody else: the rules to its table, as far as they can be told. */
 void quick_routes_adopt(struct quick *q);
@@ -122,7 +123,7 @@ struct quick_program {
 	char *const *argv;
 	const char *input; /* for its stdin; NULL: ours */
 	size_t input_len;
-	int netns_fd; /* run it there; -1: here */
+	int netns_fd;  /* run it there; -1: here */
 	bool is_quiet; /* its stdout and stderr go nowhere */
 };
 

@@ -67,10 +67,13 @@ enum quick_exit quick_config_check_port(struct quick *q)
 	if (!port || (port_is_free(AF_INET, port) && port_is_free(AF_INET6, port)))
 		return QUICK_OK;
 	if (find_port_owner(port, owner))
-		return quick_fail(QUICK_BUSY, "UDP port %u is in use by the tunnel `%s': choose another ListenPort in %s", port,
+		return quick_fail(QUICK_BUSY,
+				  "UDP port %u is in use by the tunnel `%s': choose another ListenPort in %s", port,
 				  owner, q->state.config_path);
-	return quick_fail(QUICK_BUSY, "UDP port %u is in use by another program (`ss -lunp' names it): end it, or choose "
-			  "another ListenPort in %s", port, q->state.config_path);
+	return quick_fail(QUICK_BUSY,
+			  "UDP port %u is in use by another program (`ss -lunp' names it): end it, or choose "
+			  "another ListenPort in %s",
+			  port, q->state.config_path);
 }
 
 /* Gives the file its whole content under another name first. Returns 0 or -errno. */
@@ -123,8 +126,11 @@ static char *make_config(const char *underlay, size_t *len)
 		x25519_clamp(device.private_key);
 		out = open_memstream(&text, len);
 		if (out) {
-			fprintf(out, "# Made by `" PROG_NAME " up %s'. Add Address = ... here, and a [Peer] section for each "
-				"peer.\n", underlay);
+			fprintf(out,
+				"# Made by `" PROG_NAME
+				" up %s'. Add Address = ... here, and a [Peer] section for each "
+				"peer.\n",
+				underlay);
 			conf_file_print_device(out, &device);
 			fclose(out);
 		}

@@ -2,11 +2,13 @@
 /* The tunnel device: its daemon started and ended, the namespace it lives in, addresses, MTU, and whether it works. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,6 +26,7 @@
 #define WG_OVERHEAD 80 /* IPv6 and UDP headers, the message's own, and the tag */
 #define DEFAULT_PATH_MTU 1500
 #define MAX_ADDRESSES 256
+#define PATH_SIZE (sizeof(UAPI_DIRECTORY) + IFNAMSIZ + 16)
 
 static void pause_ms(unsigned int ms)
 {
@@ -71,6 +74,18 @@ static int wait_for_start(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* Until it has answered once, a daemon may still look for its device here, where it soon will not be any more. */
+static bool answers(const char *tunnel)
+{
+	struct device_config status;
+	bool ret;
+
+	device_config_init(&status);
+	ret = !uapi_client_get(tunnel, &status);
+	device_config_deinit(&status);
+	return ret;
+}
+
 enum quick_exit quick_device_start(struct quick *q)
 {
 	struct netconf_link link;
@@ -88,9 +103,11 @@ enum quick_exit quick_device_start(struct quick *q)
 		become_daemon(q);
 	ret = pid < 0 ? -errno : wait_for_start(pid);
 	if (ret)
-		return quick_fail(QUICK_FAILED, "the daemon for `%s' did not start (%d): see its message above, or try `"
-				  PROG_NAME " -f %s' to see more", q->state.tunnel, ret, q->state.tunnel);
-	if (netconf_link_find(q->here, q->state.tunnel, &link) || !uapi_client_exists(q->state.tunnel))
+		return quick_fail(QUICK_FAILED,
+				  "the daemon for `%s' did not start (%d): see its message above, or try `" PROG_NAME
+				  " -f %s' to see more",
+				  q->state.tunnel, ret, q->state.tunnel);
+	if (netconf_link_find(q->here, q->state.tunnel, &link) || !answers(q->state.tunnel))
 		return quick_fail(QUICK_FAILED, "the daemon for `%s' has ended at once", q->state.tunnel);
 	q->ifindex = link.ifindex;
 	return QUICK_OK;
@@ -107,8 +124,8 @@ enum quick_exit quick_device_move(struct quick *q)
 	if (!ret)
 		ret = netconf_link_find(q->there, q->state.tunnel, &link);
 	if (ret)
-		return quick_fail(quick_exit_code(ret), "cannot move `%s' into the network namespace `%s': %s", q->state.tunnel,
-				  q->state.netns, strerror(-ret));
+		return quick_fail(quick_exit_code(ret), "cannot move `%s' into the network namespace `%s': %s",
+				  q->state.tunnel, q->state.netns, strerror(-ret));
 	q->ifindex = link.ifindex;
 	return QUICK_OK;
 }
@@ -127,8 +144,10 @@ enum quick_exit quick_device_add_addresses(struct quick *q)
 		if (ret == -EEXIST) /* written twice */
 			ret = 0;
 		if (ret && address.family == AF_INET6)
-			return quick_fail(ret == -EINVAL ? QUICK_CONFIG : QUICK_SYSTEM, "cannot add the address %s: %s; is IPv6 "
-					  "switched off (sysctl net.ipv6.conf.all.disable_ipv6)?", text, strerror(-ret));
+			return quick_fail(ret == -EINVAL ? QUICK_CONFIG : QUICK_SYSTEM,
+					  "cannot add the address %s: %s; is IPv6 "
+					  "switched off (sysctl net.ipv6.conf.all.disable_ipv6)?",
+					  text, strerror(-ret));
 		if (ret)
 			return quick_fail(quick_exit_code(ret), "cannot add the address %s: %s", text, strerror(-ret));
 	}
@@ -198,7 +217,8 @@ static bool is_usable(struct quick *q, const char **why_not)
 
 	*why_not = "the daemon does not answer";
 	device_config_init(&status);
-	has_port = !uapi_client_get(q->state.tunnel, &status) && (*why_not = "it has no UDP port") && status.listen_port;
+	has_port =
+		!uapi_client_get(q->state.tunnel, &status) && (*why_not = "it has no UDP port") && status.listen_port;
 	device_config_deinit(&status);
 	if (!has_port)
 		return false;
@@ -247,12 +267,15 @@ enum quick_exit quick_device_wait(struct quick *q, unsigned int handshake_s)
 	if (!handshake_s)
 		return QUICK_OK;
 	if (!expects_handshake(&q->conf)) {
-		quick_warn("--wait: no peer has both Endpoint and PersistentKeepalive, so no handshake begins by itself");
+		quick_warn(
+			"--wait: no peer has both Endpoint and PersistentKeepalive, so no handshake begins by itself");
 		return QUICK_OK;
 	}
 	for (waited_ms = 0; !has_handshake(q); waited_ms += POLL_MS) {
 		if (waited_ms >= handshake_s * 1000 || quick_is_interrupted())
-			return quick_fail(QUICK_FAILED, "no peer has answered within %u s: check keys, endpoints, firewalls", handshake_s);
+			return quick_fail(QUICK_FAILED,
+					  "no peer has answered within %u s: check keys, endpoints, firewalls",
+					  handshake_s);
 		pause_ms(POLL_MS);
 	}
 	return QUICK_OK;
@@ -271,10 +294,29 @@ static int delete_tunnel_link(struct netconf *netconf, const char *name)
 	return ret == -ENODEV ? 0 : ret;
 }
 
-static bool wait_until_silent(const char *name)
+/* Our daemon holds a lock beside its socket until its last process has ended; a killed one leaves the file. */
+static bool is_gone(const char *name)
+{
+	char path[PATH_SIZE];
+	int fd, ret;
+
+	if (uapi_client_exists(name))
+		return false;
+	snprintf(path, sizeof(path), UAPI_DIRECTORY "/.%s.lock", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return true;
+	ret = flock(fd, LOCK_EX | LOCK_NB);
+	if (!ret)
+		unlink(path);
+	close(fd);
+	return !ret;
+}
+
+static bool wait_until_gone(const char *name)
 {
 	for (unsigned int waited_ms = 0; waited_ms < END_TIMEOUT_MS; waited_ms += POLL_MS) {
-		if (!uapi_client_exists(name))
+		if (is_gone(name))
 			return true;
 		pause_ms(POLL_MS);
 	}
@@ -284,7 +326,8 @@ static bool wait_until_silent(const char *name)
 /* A daemon ends when its device goes, and when its socket is removed; a dead one may have left either. */
 bool quick_device_stop(struct quick *q)
 {
-	char path[sizeof(UAPI_DIRECTORY) + IFNAMSIZ + 8];
+	char path[PATH_SIZE];
+	bool is_over;
 	int ret;
 
 	if (!q->state.is_started)
@@ -296,10 +339,11 @@ bool quick_device_stop(struct quick *q)
 	if (ret)
 		quick_fail(QUICK_FAILED, "cannot delete the device `%s': %s", q->state.tunnel, strerror(-ret));
 	snprintf(path, sizeof(path), UAPI_DIRECTORY "/%s.sock", q->state.tunnel);
-	if (!wait_until_silent(q->state.tunnel)) {
-		unlink(path);
-		wait_until_silent(q->state.tunnel);
-	}
+	is_over = wait_until_gone(q->state.tunnel);
 	unlink(path);
+	if (!is_over && !wait_until_gone(q->state.tunnel)) {
+		quick_fail(QUICK_FAILED, "the daemon of `%s' does not end", q->state.tunnel);
+		return false;
+	}
 	return !ret;
 }

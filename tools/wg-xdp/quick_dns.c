@@ -36,7 +36,8 @@ static char *format_resolv_conf(const struct conf_file *conf)
 	return NULL;
 }
 
-/* Debian's resolvconf orders by name, and ranks a tunnel by a prefix such as "tun."; openresolv does not have the file. */
+/* Debian's resolvconf orders by name, and ranks a tunnel by a prefix such as "tun."; openresolv does not have the file.
+ */
 static void format_resolvconf_name(char *name, size_t size, const char *tunnel)
 {
 	FILE *file = fopen("/etc/resolvconf/interface-order", "re");
@@ -151,8 +152,10 @@ enum quick_exit quick_dns_set(struct quick *q)
 	else if (quick_program_exists("resolvectl"))
 		ret = set_by_resolvectl(q);
 	else
-		return quick_fail(QUICK_SYSTEM, "the configuration has DNS = %s, but neither resolvconf nor resolvectl is "
-				  "installed: install openresolv, or remove DNS", q->conf.dns.items[0]);
+		return quick_fail(QUICK_SYSTEM,
+				  "the configuration has DNS = %s, but neither resolvconf nor resolvectl is "
+				  "installed: install openresolv, or remove DNS",
+				  q->conf.dns.items[0]);
 	return ret ? quick_fail(QUICK_FAILED, "cannot set the name servers: the command above failed") : QUICK_OK;
 }
 

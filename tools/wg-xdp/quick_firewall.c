@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * With a default route through the tunnel: nobody outside may send to the tunnel's own addresses, and the answers to our
- * marked packets carry the mark again, so that they pass the reverse path filter.
+ * With a default route through the tunnel: nobody outside may send to the tunnel's own addresses, and the answers to
+ * our marked packets carry the mark again, so that they pass the reverse path filter.
  *
  * Tables and comments are named as wg-quick names them: either program can clear up after the other.
  */
@@ -57,7 +57,8 @@ static void print_nft_add(FILE *out, struct quick *q, sa_family_t family, uint32
 	fprintf(out, "table %s wg-quick-%s {\n\tchain preraw {\n", nft, tunnel);
 	fprintf(out, "\t\ttype filter hook prerouting priority -300;\n");
 	for (size_t i = 0; i < n; i++)
-		fprintf(out, "\t\tiifname != \"%s\" %s daddr %s fib saddr type != local drop\n", tunnel, nft, addresses[i]);
+		fprintf(out, "\t\tiifname != \"%s\" %s daddr %s fib saddr type != local drop\n", tunnel, nft,
+			addresses[i]);
 	fprintf(out, "\t}\n\tchain premangle {\n\t\ttype filter hook prerouting priority -150;\n");
 	fprintf(out, "\t\tmeta l4proto udp meta mark set ct mark\n");
 	fprintf(out, "\t}\n\tchain postmangle {\n\t\ttype filter hook postrouting priority -150;\n");
@@ -75,8 +76,8 @@ static void print_iptables_add(FILE *out, struct quick *q, sa_family_t family, u
 	snprintf(comment, sizeof(comment), "-m comment --comment \"wg-quick(8) rule for %s\"", tunnel);
 	fprintf(out, "*raw\n");
 	for (size_t i = 0; i < n; i++)
-		fprintf(out, "-I PREROUTING ! -i %s -d %s -m addrtype ! --src-type LOCAL -j DROP %s\n", tunnel, addresses[i],
-			comment);
+		fprintf(out, "-I PREROUTING ! -i %s -d %s -m addrtype ! --src-type LOCAL -j DROP %s\n", tunnel,
+			addresses[i], comment);
 	fprintf(out, "COMMIT\n*mangle\n-I POSTROUTING -m mark --mark %u -p udp -j CONNMARK --save-mark %s\n", fwmark,
 		comment);
 	fprintf(out, "-I PREROUTING -p udp -j CONNMARK --restore-mark %s\nCOMMIT\n", comment);
@@ -148,8 +149,10 @@ void quick_firewall_add(struct quick *q, sa_family_t family, uint32_t fwmark)
 		q->state.firewall = QUICK_FIREWALL_IPTABLES;
 	else
 		quick_warn("leak protection by firewall is off for %s: %s; others on the same network may send to the "
-			   "addresses of `%s'", family == AF_INET ? "IPv4" : "IPv6",
-			   has_nft || has_iptables ? "the command above failed" : "neither nft nor iptables is installed",
+			   "addresses of `%s'",
+			   family == AF_INET ? "IPv4" : "IPv6",
+			   has_nft || has_iptables ? "the command above failed"
+						   : "neither nft nor iptables is installed",
 			   q->state.tunnel);
 }
 

@@ -95,12 +95,15 @@ static enum quick_exit claim_name(struct quick *q)
 	if (code)
 		return code;
 	if (uapi_client_exists(name))
-		return quick_fail(QUICK_BUSY, "`%s' is up already: `" PROG_NAME " show %s' shows it, `" PROG_NAME
-				  " down %s' ends it", name, name, name);
+		return quick_fail(QUICK_BUSY,
+				  "`%s' is up already: `" PROG_NAME " show %s' shows it, `" PROG_NAME
+				  " down %s' ends it",
+				  name, name, name);
 	if (quick_state_exists(name))
 		clear_dead_tunnel(q, name, true);
 	if (has_device(q->here, name) || has_device(q->there, name))
-		return quick_fail(QUICK_BUSY, "a network device `%s' exists already: choose another name with --name", name);
+		return quick_fail(QUICK_BUSY, "a network device `%s' exists already: choose another name with --name",
+				  name);
 	return quick_note(q);
 }
 
@@ -127,8 +130,10 @@ static enum quick_exit choose_name(struct quick *q, const char *given, const cha
 		return claim_name(q);
 	}
 	if (!name_of_config(path, name))
-		return quick_fail(QUICK_CONFIG, "`%s' must be named TUNNEL.conf, with 1-15 of a-z A-Z 0-9 _ = + . - in TUNNEL; "
-				  "or give a --name", path);
+		return quick_fail(QUICK_CONFIG,
+				  "`%s' must be named TUNNEL.conf, with 1-15 of a-z A-Z 0-9 _ = + . - in TUNNEL; "
+				  "or give a --name",
+				  path);
 	return !strcmp(name, q->state.underlay) ? claim_free_name(q) : claim_name(q);
 }
 
@@ -181,8 +186,8 @@ static enum quick_exit plan_device(struct quick *q, const struct quick_options *
 	if (o->config) {
 		path = find_config(o->config);
 		if (!path)
-			return quick_fail(QUICK_NOT_FOUND, "there is no configuration `%s'%s", o->config, is_path(o->config) ?
-					  "" : " in " WG_QUICK_DIRECTORY " or " OWN_DIRECTORY);
+			return quick_fail(QUICK_NOT_FOUND, "there is no configuration `%s'%s", o->config,
+					  is_path(o->config) ? "" : " in " WG_QUICK_DIRECTORY " or " OWN_DIRECTORY);
 		code = use_config(q, o->name, path);
 		goto out_free;
 	}
@@ -205,13 +210,16 @@ static enum quick_exit plan_config(struct quick *q, const struct quick_options *
 	enum quick_exit code;
 
 	if (o->config)
-		code = quick_fail(QUICK_NOT_FOUND, "there is no network device `%s': with --config, the argument is the device",
+		code = quick_fail(QUICK_NOT_FOUND,
+				  "there is no network device `%s': with --config, the argument is the device",
 				  o->target);
 	else if (!path && is_path(o->target))
 		code = quick_fail(QUICK_NOT_FOUND, "there is no file `%s'", o->target);
 	else if (!path)
-		code = quick_fail(QUICK_NOT_FOUND, "`%s' is neither a network device nor a configuration in "
-				  WG_QUICK_DIRECTORY " or " OWN_DIRECTORY, o->target);
+		code = quick_fail(QUICK_NOT_FOUND,
+				  "`%s' is neither a network device nor a configuration in " WG_QUICK_DIRECTORY
+				  " or " OWN_DIRECTORY,
+				  o->target);
 	else {
 		/* Our own file of a device: as if the device had been named. */
 		own = realpath(path, NULL);
@@ -232,7 +240,8 @@ enum quick_exit quick_plan_up(struct quick *q, const struct quick_options *o)
 	bool is_device;
 
 	if (o->name && !uapi_client_name_is_valid(o->name))
-		return quick_fail(QUICK_USAGE, "`%s' cannot be a tunnel's name: 1-15 of a-z A-Z 0-9 _ = + . -", o->name);
+		return quick_fail(QUICK_USAGE, "`%s' cannot be a tunnel's name: 1-15 of a-z A-Z 0-9 _ = + . -",
+				  o->name);
 	if (o->netns) {
 		q->state.netns = strdup(o->netns);
 		code = quick_open_netns(q);
@@ -240,11 +249,14 @@ enum quick_exit quick_plan_up(struct quick *q, const struct quick_options *o)
 			return code;
 	}
 	if (uapi_client_exists(o->target) && !o->config)
-		return quick_fail(QUICK_BUSY, "`%s' is up already: `" PROG_NAME " show %s' shows it, `" PROG_NAME
-				  " down %s' ends it", o->target, o->target, o->target);
+		return quick_fail(QUICK_BUSY,
+				  "`%s' is up already: `" PROG_NAME " show %s' shows it, `" PROG_NAME
+				  " down %s' ends it",
+				  o->target, o->target, o->target);
 	is_device = !netconf_link_find(q->here, o->target, &link) && !quick_state_exists(o->target);
 	if (is_device && !strcmp(link.kind, "wireguard") && !o->config)
-		return quick_fail(QUICK_BUSY, "`%s' exists already and is the kernel's WireGuard: `ip link delete %s' first",
+		return quick_fail(QUICK_BUSY,
+				  "`%s' exists already and is the kernel's WireGuard: `ip link delete %s' first",
 				  o->target, o->target);
 	return is_device ? plan_device(q, o) : plan_config(q, o);
 }
@@ -319,10 +331,13 @@ static enum quick_exit not_found(struct quick *q, const char *target)
 	struct netconf_link link;
 
 	if (netconf_link_find(q->here, target, &link))
-		return quick_fail(QUICK_NOT_FOUND, "there is no tunnel `%s', and no network device of that name: `" PROG_NAME
-				  " show interfaces' lists tunnels", target);
+		return quick_fail(QUICK_NOT_FOUND,
+				  "there is no tunnel `%s', and no network device of that name: `" PROG_NAME
+				  " show interfaces' lists tunnels",
+				  target);
 	if (!strcmp(link.kind, "wireguard"))
-		return quick_fail(QUICK_NOT_FOUND, "`%s' is the kernel's WireGuard: `wg-quick down %s' ends it", target, target);
+		return quick_fail(QUICK_NOT_FOUND, "`%s' is the kernel's WireGuard: `wg-quick down %s' ends it", target,
+				  target);
 	return quick_fail(QUICK_NOT_FOUND, "the network device `%s' carries no tunnel", target);
 }
 

@@ -2,8 +2,8 @@
 /*
  * Routes to the peers' allowed IPs.
  *
- * A default route goes into a table of its own, which everything uses but the packets that carry our mark: those are the
- * tunnel's own. "suppress_prefixlength 0" keeps every route of the main table in force except its default.
+ * A default route goes into a table of its own, which everything uses but the packets that carry our mark: those are
+ * the tunnel's own. "suppress_prefixlength 0" keeps every route of the main table in force except its default.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "quick.h"
@@ -74,8 +75,8 @@ static struct netconf_prefix *list_allowed_ips(const struct device_config *devic
 
 static enum quick_exit fail_rule(sa_family_t family, int error)
 {
-	return quick_fail(quick_exit_code(error), "cannot change the routing rules of %s: %s", family == AF_INET ? "IPv4" :
-			  "IPv6", strerror(-error));
+	return quick_fail(quick_exit_code(error), "cannot change the routing rules of %s: %s",
+			  family == AF_INET ? "IPv4" : "IPv6", strerror(-error));
 }
 
 /* The mark is the table's number, as wg-quick has it: FwMark= chooses both. */
@@ -117,17 +118,27 @@ static enum quick_exit add_rule(struct quick *q, struct netconf_rule *rule)
 	return quick_note(q);
 }
 
+/* Says that the sysctl was 0 before us; shared by all tunnels of this namespace, whichever comes first or goes last. */
+static void format_marker_path(char *path, size_t size)
+{
+	struct stat netns;
+
+	snprintf(path, size, QUICK_STATE_DIRECTORY "/.src_valid_mark.%lu",
+		 stat("/proc/self/ns/net", &netns) ? 0UL : (unsigned long)netns.st_ino);
+}
+
 /* Lets the reverse path filter see the mark, else it drops the answers to our own packets. */
-static void set_src_valid_mark(struct quick *q)
+static void set_src_valid_mark(void)
 {
 	int fd = open(SRC_VALID_MARK, O_RDWR | O_CLOEXEC);
-	char value = '1';
+	char value = '1', path[64];
 
+	format_marker_path(path, sizeof(path));
 	if (fd < 0 || (read(fd, &value, 1) == 1 && value == '0' && pwrite(fd, "1", 1, 0) != 1))
 		quick_warn("cannot set sysctl net.ipv4.conf.all.src_valid_mark=1: answers may be dropped where "
 			   "rp_filter=1");
 	else if (value == '0')
-		q->state.has_set_src_valid_mark = true;
+		close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 	if (fd >= 0)
 		close(fd);
 }
@@ -144,14 +155,15 @@ static enum quick_exit add_default(struct quick *q, const struct netconf_prefix 
 		return code;
 	ret = netconf_route_add(q->there, dst, q->ifindex, table);
 	if (ret)
-		return quick_fail(quick_exit_code(ret), "cannot add the default route to table %u: %s", table, strerror(-ret));
+		return quick_fail(quick_exit_code(ret), "cannot add the default route to table %u: %s", table,
+				  strerror(-ret));
 	code = add_rule(q, &unmarked);
 	if (!code)
 		code = add_rule(q, &specific);
 	if (code)
 		return code;
 	if (dst->family == AF_INET)
-		set_src_valid_mark(q);
+		set_src_valid_mark();
 	quick_firewall_add(q, dst->family, table);
 	return quick_note(q);
 }
@@ -166,19 +178,20 @@ static bool is_covered(const struct netconf_prefix *dst, const struct netconf_pr
 	return false;
 }
 
-static enum quick_exit add_route(struct quick *q, const struct netconf_prefix *dst, unsigned int *n_added)
+static enum quick_exit add_route(struct quick *q, const struct netconf_prefix *dst)
 {
 	uint32_t table = q->conf.table == CONF_TABLE_NUMBER ? q->conf.table_number : RT_TABLE_MAIN;
 	char text[NETCONF_PREFIX_TEXT_SIZE];
 	int ret = netconf_route_add(q->there, dst, q->ifindex, table);
 
-	*n_added += !ret;
 	if (!ret)
 		return QUICK_OK;
 	netconf_prefix_format(text, dst);
 	if (ret == -EEXIST)
-		return quick_fail(QUICK_BUSY, "cannot route %s to `%s': table %u routes it elsewhere (`ip route show table %u "
-				  "%s'); use Table = off or another table", text, q->state.tunnel, table, table, text);
+		return quick_fail(QUICK_BUSY,
+				  "cannot route %s to `%s': table %u routes it elsewhere (`ip route show table %u "
+				  "%s'); use Table = off or another table",
+				  text, q->state.tunnel, table, table, text);
 	return quick_fail(quick_exit_code(ret), "cannot route %s to `%s' in table %u: %s", text, q->state.tunnel, table,
 			  strerror(-ret));
 }
@@ -187,14 +200,13 @@ static enum quick_exit add_route(struct quick *q, const struct netconf_prefix *d
  * In a namespace of its own the tunnel's packets cannot meet its default route, for the sockets are elsewhere: there a
  * default route is a route like any other.
  */
-enum quick_exit quick_routes_add(struct quick *q, unsigned int *n_added)
+enum quick_exit quick_routes_add(struct quick *q)
 {
 	bool is_auto = q->conf.table == CONF_TABLE_AUTO;
 	struct netconf_prefix covers[MAX_COVERS], *prefixes;
 	size_t n, n_covers = is_auto ? MAX_COVERS : 0;
 	enum quick_exit code = QUICK_OK;
 
-	*n_added = 0;
 	if (q->conf.table == CONF_TABLE_OFF)
 		return QUICK_OK;
 	prefixes = list_allowed_ips(&q->conf.device, &n);
@@ -204,12 +216,10 @@ enum quick_exit quick_routes_add(struct quick *q, unsigned int *n_added)
 	if (is_auto && netconf_route_list(q->there, q->ifindex, RT_TABLE_MAIN, covers, &n_covers))
 		n_covers = 0;
 	for (size_t i = 0; i < n && !code; i++) {
-		if (is_auto && !prefixes[i].cidr && q->netns_fd < 0) {
+		if (is_auto && !prefixes[i].cidr && q->netns_fd < 0)
 			code = add_default(q, &prefixes[i]);
-			*n_added += !code;
-		} else if (!is_covered(&prefixes[i], covers, n_covers)) {
-			code = add_route(q, &prefixes[i], n_added);
-		}
+		else if (!is_covered(&prefixes[i], covers, n_covers))
+			code = add_route(q, &prefixes[i]);
 	}
 	free(prefixes);
 	return code;
@@ -217,32 +227,31 @@ enum quick_exit quick_routes_add(struct quick *q, unsigned int *n_added)
 
 /* ------ removal: routes go with the device, rules do not ------ */
 
-/* Somebody else's policy routing may rely on it: their rules tell. */
+/* Not while there is a rule for marked packets, ours or another's, that may rely on it. */
 static void unset_src_valid_mark(struct quick *q)
 {
 	struct netconf_rule rules[64];
 	size_t n = 64;
+	char path[64];
 	int fd;
 
-	if (!q->state.has_set_src_valid_mark)
-		return;
-	q->state.has_set_src_valid_mark = false;
-	if (netconf_rule_list(q->there, AF_INET, rules, &n))
+	format_marker_path(path, sizeof(path));
+	if (access(path, F_OK) || netconf_rule_list(q->there, AF_INET, rules, &n))
 		return;
 	for (size_t i = 0; i < n && i < 64; i++)
 		if (rules[i].fwmark)
 			return;
 	fd = open(SRC_VALID_MARK, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (write(fd, "0", 1) != 1)
+	if (fd < 0 || write(fd, "0", 1) != 1)
 		quick_warn("sysctl net.ipv4.conf.all.src_valid_mark stays 1");
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
 }
 
 bool quick_routes_remove(struct quick *q)
 {
-	bool ok = true;
+	bool ok = true, had_rules = q->state.n_rules;
 
 	while (q->state.n_rules) {
 		const struct netconf_rule *rule = &q->state.rules[--q->state.n_rules];
@@ -253,7 +262,8 @@ bool quick_routes_remove(struct quick *q)
 		fail_rule(rule->family, ret);
 		ok = false;
 	}
-	unset_src_valid_mark(q);
+	if (had_rules)
+		unset_src_valid_mark(q);
 	return ok;
 }
 
@@ -267,8 +277,8 @@ static void adopt_rules(struct quick *q, sa_family_t family, uint32_t fwmark)
 	for (size_t i = 0; i < n && i < 64; i++) {
 		bool is_ours = rules[i].invert && rules[i].fwmark == fwmark && rules[i].table == fwmark;
 		/* Its companion was added next, hence stands right before it. */
-		bool is_companion = rules[i].suppress_default && rules[i].table == RT_TABLE_MAIN && i + 1 < n && i + 1 < 64 &&
-				    rules[i + 1].invert && rules[i + 1].fwmark == fwmark;
+		bool is_companion = rules[i].suppress_default && rules[i].table == RT_TABLE_MAIN && i + 1 < n &&
+				    i + 1 < 64 && rules[i + 1].invert && rules[i + 1].fwmark == fwmark;
 
 		if ((is_ours || is_companion) && q->state.n_rules < QUICK_MAX_RULES)
 			q->state.rules[q->state.n_rules++] = rules[i];

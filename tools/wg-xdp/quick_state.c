@@ -55,7 +55,7 @@ static void print_state(FILE *file, const struct quick_state *state)
 		fprintf(file, "rule=%u %u %u %u %d %d\n", rule->family, rule->priority, rule->table, rule->fwmark,
 			rule->invert, rule->suppress_default);
 	}
-	fprintf(file, "src_valid_mark=%d\nfirewall=%d\n", state->has_set_src_valid_mark, state->firewall);
+	fprintf(file, "firewall=%d\n", state->firewall);
 }
 
 int quick_state_write(const struct quick_state *state)
@@ -95,9 +95,8 @@ static void parse_rule(struct quick_state *state, const char *value)
 	struct netconf_rule *rule = &state->rules[state->n_rules];
 	unsigned int family, invert, suppress;
 
-	if (state->n_rules == QUICK_MAX_RULES ||
-	    sscanf(value, "%u %u %u %u %u %u", &family, &rule->priority, &rule->table, &rule->fwmark, &invert,
-		   &suppress) != 6)
+	if (state->n_rules == QUICK_MAX_RULES || sscanf(value, "%u %u %u %u %u %u", &family, &rule->priority,
+							&rule->table, &rule->fwmark, &invert, &suppress) != 6)
 		return;
 	rule->family = (sa_family_t)family;
 	rule->invert = invert;
@@ -137,8 +136,6 @@ static void parse_line(struct quick_state *state, const char *key, const char *v
 		state->dns = (enum quick_dns)atoi(value);
 	else if (!strcmp(key, "rule"))
 		parse_rule(state, value);
-	else if (!strcmp(key, "src_valid_mark"))
-		state->has_set_src_valid_mark = atoi(value);
 	else if (!strcmp(key, "firewall"))
 		state->firewall = (enum quick_firewall)atoi(value);
 }

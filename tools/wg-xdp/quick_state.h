@@ -38,13 +38,12 @@ struct quick_state {
 	bool save_config;
 	struct conf_list pre_down, post_down;
 	/* Done so far, in this order. */
-	bool is_started; /* the daemon; device and socket with it */
-	bool has_run_hooks; /* PreUp or PostUp, so PostDown has something to undo */
+	bool is_started;      /* the daemon; device and socket with it */
+	bool has_run_hooks;   /* PreUp or PostUp, so PostDown has something to undo */
 	bool has_run_post_up; /* so PreDown has, too */
 	enum quick_dns dns;
 	struct netconf_rule rules[QUICK_MAX_RULES];
 	size_t n_rules;
-	bool has_set_src_valid_mark; /* it was 0 */
 	enum quick_firewall firewall;
 };
 

@@ -36,8 +36,8 @@ bool resolve_split(const char *text, char **host, char **port, char *error, size
 		return false;
 	}
 	if (colon[1 + strspn(colon + 1, "0123456789")] == '\0' &&
-	    !conf_parse_number(colon + 1, UINT16_MAX, false, &number)) {
-		snprintf(error, error_size, "port of the endpoint is not 0-65535: `%s'", conf_quote(quoted, text));
+	    (!conf_parse_number(colon + 1, UINT16_MAX, false, &number) || !number)) {
+		snprintf(error, error_size, "port of the endpoint is not 1-65535: `%s'", conf_quote(quoted, text));
 		return false;
 	}
 	*host = strndup(host_begin, (size_t)(host_end - host_begin));

@@ -12,7 +12,7 @@
 #include "encoding.h"
 #include "show.h"
 
-static void print_key(FILE *out, const uint8_t key[static NOISE_PUBLIC_KEY_LEN], bool is_set)
+static void field_key(FILE *out, const uint8_t key[static NOISE_PUBLIC_KEY_LEN], bool is_set)
 {
 	char base64[KEY_BASE64_SIZE] = "(none)";
 
@@ -29,7 +29,7 @@ static bool has_private_key(const struct device_config *status)
 
 static void print_private_key(FILE *out, const struct device_config *status)
 {
-	print_key(out, status->private_key, has_private_key(status));
+	field_key(out, status->private_key, has_private_key(status));
 }
 
 static void print_public_key(FILE *out, const struct device_config *status)
@@ -37,7 +37,7 @@ static void print_public_key(FILE *out, const struct device_config *status)
 	uint8_t public_key[NOISE_PUBLIC_KEY_LEN] = { 0 };
 	bool is_set = x25519_public(public_key, status->private_key);
 
-	print_key(out, public_key, is_set);
+	field_key(out, public_key, is_set);
 }
 
 static void print_listen_port(FILE *out, const struct device_config *status)
@@ -58,10 +58,10 @@ static void print_nothing(FILE *out, const struct config_peer *peer)
 
 static void print_preshared_key(FILE *out, const struct config_peer *peer)
 {
-	print_key(out, peer->preshared_key, peer->flags & CONFIG_PEER_HAS_PRESHARED_KEY);
+	field_key(out, peer->preshared_key, peer->flags & CONFIG_PEER_HAS_PRESHARED_KEY);
 }
 
-static void print_endpoint(FILE *out, const struct config_peer *peer)
+static void field_endpoint(FILE *out, const struct config_peer *peer)
 {
 	char text[ENDPOINT_TEXT_SIZE] = "(none)";
 
@@ -70,7 +70,7 @@ static void print_endpoint(FILE *out, const struct config_peer *peer)
 	fputs(text, out);
 }
 
-static void print_allowed_ips(FILE *out, const struct config_peer *peer, char separator)
+static void field_allowed_ips(FILE *out, const struct config_peer *peer, char separator)
 {
 	for (size_t i = 0; i < peer->n_allowed_ips; i++) {
 		char text[CONFIG_ALLOWED_IP_TEXT_SIZE];
@@ -86,7 +86,7 @@ static void print_allowed_ips(FILE *out, const struct config_peer *peer, char se
 
 static void print_allowed_ips_spaced(FILE *out, const struct config_peer *peer)
 {
-	print_allowed_ips(out, peer, ' ');
+	field_allowed_ips(out, peer, ' ');
 }
 
 static void print_latest_handshake(FILE *out, const struct config_peer *peer)
@@ -116,7 +116,7 @@ static const struct field {
 	{ .name = "fwmark", .print_device = print_fwmark },
 	{ .name = "peers", .print_peer = print_nothing },
 	{ .name = "preshared-keys", .print_peer = print_preshared_key },
-	{ .name = "endpoints", .print_peer = print_endpoint },
+	{ .name = "endpoints", .print_peer = field_endpoint },
 	{ .name = "allowed-ips", .print_peer = print_allowed_ips_spaced },
 	{ .name = "latest-handshakes", .print_peer = print_latest_handshake },
 	{ .name = "transfer", .print_peer = print_transfer },
@@ -140,13 +140,13 @@ static void begin_line(FILE *out, const char *name, bool with_interface)
 
 static void dump_peer(FILE *out, const struct config_peer *peer)
 {
-	print_key(out, peer->public_key, true);
+	field_key(out, peer->public_key, true);
 	fputc('\t', out);
 	print_preshared_key(out, peer);
 	fputc('\t', out);
-	print_endpoint(out, peer);
+	field_endpoint(out, peer);
 	fputc('\t', out);
-	print_allowed_ips(out, peer, ',');
+	field_allowed_ips(out, peer, ',');
 	fputc('\t', out);
 	print_latest_handshake(out, peer);
 	fputc('\t', out);
@@ -186,7 +186,7 @@ static void print_peer_field(FILE *out, const char *name, const struct device_co
 {
 	for (size_t i = 0; i < status->n_peers; i++) {
 		begin_line(out, name, with_interface);
-		print_key(out, status->peers[i].public_key, true);
+		field_key(out, status->peers[i].public_key, true);
 		if (field->print_peer != print_nothing)
 			fputc('\t', out);
 		field->print_peer(out, &status->peers[i]);

@@ -13,7 +13,7 @@
 #include "encoding.h"
 #include "show.h"
 
-static void print_string(FILE *out, const char *text)
+static void json_string(FILE *out, const char *text)
 {
 	fputc('"', out);
 	for (; *text; text++) {
@@ -30,34 +30,34 @@ static void print_string(FILE *out, const char *text)
 }
 
 /* "name": text, at the depth, with the comma that belongs to the member before. */
-static void print_member(FILE *out, bool *is_first, const char *indent, const char *name)
+static void json_member(FILE *out, bool *is_first, const char *indent, const char *name)
 {
 	fprintf(out, "%s\n%s", *is_first ? "" : ",", indent);
-	print_string(out, name);
+	json_string(out, name);
 	fputs(": ", out);
 	*is_first = false;
 }
 
-static void print_key(FILE *out, const uint8_t key[static NOISE_PUBLIC_KEY_LEN], bool visible)
+static void json_key(FILE *out, const uint8_t key[static NOISE_PUBLIC_KEY_LEN], bool visible)
 {
 	char base64[KEY_BASE64_SIZE] = "(hidden)";
 
 	if (visible)
 		encoding_key_to_base64(base64, key);
-	print_string(out, base64);
+	json_string(out, base64);
 	secret_wipe(base64, sizeof(base64));
 }
 
 /* Left out when zero, as wg-json does. */
-static void print_number(FILE *out, bool *is_first, const char *indent, const char *name, uint64_t number)
+static void json_number(FILE *out, bool *is_first, const char *indent, const char *name, uint64_t number)
 {
 	if (!number)
 		return;
-	print_member(out, is_first, indent, name);
+	json_member(out, is_first, indent, name);
 	fprintf(out, "%" PRIu64, number);
 }
 
-static void print_allowed_ips(FILE *out, const struct config_peer *peer)
+static void json_allowed_ips(FILE *out, const struct config_peer *peer)
 {
 	fputc('[', out);
 	for (size_t i = 0; i < peer->n_allowed_ips; i++) {
@@ -65,45 +65,45 @@ static void print_allowed_ips(FILE *out, const struct config_peer *peer)
 
 		config_allowed_ip_format(text, &peer->allowed_ips[i]);
 		fputs(i ? ", " : "", out);
-		print_string(out, text);
+		json_string(out, text);
 	}
 	fputc(']', out);
 }
 
-static void print_peer(FILE *out, const struct config_peer *peer, bool show_keys, bool *is_first)
+static void json_peer(FILE *out, const struct config_peer *peer, bool show_keys, bool *is_first)
 {
 	static const char indent[] = "\t\t\t\t";
 	char text[KEY_BASE64_SIZE > ENDPOINT_TEXT_SIZE ? KEY_BASE64_SIZE : ENDPOINT_TEXT_SIZE];
 	bool first = true;
 
 	encoding_key_to_base64(text, peer->public_key);
-	print_member(out, is_first, "\t\t\t", text);
+	json_member(out, is_first, "\t\t\t", text);
 	fputc('{', out);
 	if (peer->flags & CONFIG_PEER_HAS_PRESHARED_KEY) {
-		print_member(out, &first, indent, "presharedKey");
-		print_key(out, peer->preshared_key, show_keys);
+		json_member(out, &first, indent, "presharedKey");
+		json_key(out, peer->preshared_key, show_keys);
 	}
 	if (peer->endpoint.family != AF_UNSPEC) {
 		endpoint_format(text, &peer->endpoint);
-		print_member(out, &first, indent, "endpoint");
-		print_string(out, text);
+		json_member(out, &first, indent, "endpoint");
+		json_string(out, text);
 	}
-	print_number(out, &first, indent, "latestHandshake", (uint64_t)peer->last_handshake_sec);
-	print_number(out, &first, indent, "transferRx", peer->rx_bytes);
-	print_number(out, &first, indent, "transferTx", peer->tx_bytes);
-	print_number(out, &first, indent, "persistentKeepalive", peer->persistent_keepalive_interval_s);
-	print_member(out, &first, indent, "allowedIps");
-	print_allowed_ips(out, peer);
+	json_number(out, &first, indent, "latestHandshake", (uint64_t)peer->last_handshake_sec);
+	json_number(out, &first, indent, "transferRx", peer->rx_bytes);
+	json_number(out, &first, indent, "transferTx", peer->tx_bytes);
+	json_number(out, &first, indent, "persistentKeepalive", peer->persistent_keepalive_interval_s);
+	json_member(out, &first, indent, "allowedIps");
+	json_allowed_ips(out, peer);
 	fputs("\n\t\t\t}", out);
 }
 
-static void print_peers(FILE *out, const struct device_config *status, bool show_keys)
+static void json_peers(FILE *out, const struct device_config *status, bool show_keys)
 {
 	bool is_first = true;
 
 	fputc('{', out);
 	for (size_t i = 0; i < status->n_peers; i++)
-		print_peer(out, &status->peers[i], show_keys, &is_first);
+		json_peer(out, &status->peers[i], show_keys, &is_first);
 	fputs(status->n_peers ? "\n\t\t}" : "}", out);
 }
 
@@ -115,17 +115,17 @@ static bool is_number(const char *text)
 	return len && len <= 15 && strspn(text, "0123456789") == len && (len == 1 || *text != '0');
 }
 
-static void print_extra(FILE *out, const struct uapi_client_extra *extra)
+static void json_extra(FILE *out, const struct uapi_client_extra *extra)
 {
 	bool is_first = true;
 
 	fputc('{', out);
 	for (size_t i = 0; i < extra->n_facts; i++) {
-		print_member(out, &is_first, "\t\t\t", extra->facts[i].key);
+		json_member(out, &is_first, "\t\t\t", extra->facts[i].key);
 		if (is_number(extra->facts[i].value))
 			fputs(extra->facts[i].value, out);
 		else
-			print_string(out, extra->facts[i].value);
+			json_string(out, extra->facts[i].value);
 	}
 	fputs("\n\t\t}", out);
 }
@@ -137,21 +137,21 @@ void show_json(FILE *out, const char *name, const struct device_config *status, 
 	uint8_t public_key[NOISE_PUBLIC_KEY_LEN];
 	bool first = true;
 
-	print_member(out, &is_first, "\t", name);
+	json_member(out, &is_first, "\t", name);
 	fputc('{', out);
 	if (x25519_public(public_key, status->private_key)) {
-		print_member(out, &first, indent, "privateKey");
-		print_key(out, status->private_key, show_keys);
-		print_member(out, &first, indent, "publicKey");
-		print_key(out, public_key, true);
+		json_member(out, &first, indent, "privateKey");
+		json_key(out, status->private_key, show_keys);
+		json_member(out, &first, indent, "publicKey");
+		json_key(out, public_key, true);
 	}
-	print_number(out, &first, indent, "listenPort", status->listen_port);
-	print_number(out, &first, indent, "fwmark", status->fwmark);
-	print_member(out, &first, indent, "peers");
-	print_peers(out, status, show_keys);
+	json_number(out, &first, indent, "listenPort", status->listen_port);
+	json_number(out, &first, indent, "fwmark", status->fwmark);
+	json_member(out, &first, indent, "peers");
+	json_peers(out, status, show_keys);
 	if (extra->n_facts) {
-		print_member(out, &first, indent, "wgXdp");
-		print_extra(out, extra);
+		json_member(out, &first, indent, "wgXdp");
+		json_extra(out, extra);
 	}
 	fputs("\n\t}", out);
 }

@@ -58,22 +58,18 @@ static enum quick_exit configure(struct quick *q)
 {
 	int ret = uapi_client_set(q->state.tunnel, &q->conf.device);
 
-	return ret ? quick_fail(quick_exit_code(ret), "the daemon refuses the configuration %s: %s", q->state.config_path,
-				strerror(-ret)) : QUICK_OK;
-}
-
-static enum quick_exit add_routes(struct quick *q)
-{
-	unsigned int n;
-
-	return quick_routes_add(q, &n);
+	return ret ? quick_fail(quick_exit_code(ret), "the daemon refuses the configuration %s: %s",
+				q->state.config_path, strerror(-ret))
+		   : QUICK_OK;
 }
 
 static enum quick_exit run_steps(struct quick *q)
 {
 	static enum quick_exit (*const steps[])(struct quick *q) = {
-		remember_hooks,	      quick_device_start, quick_device_move, run_pre_up, configure,
-		quick_device_add_addresses, quick_device_set_up, quick_dns_set, add_routes, run_post_up,
+		remember_hooks,	     quick_device_start, quick_device_move,
+		run_pre_up,	     configure,		 quick_device_add_addresses,
+		quick_device_set_up, quick_dns_set,	 quick_routes_add,
+		run_post_up,
 	};
 	enum quick_exit code = QUICK_OK;
 
@@ -101,7 +97,8 @@ static void print_next_command(const struct quick *q)
 {
 	printf("A new key was made and saved in %s.\n"
 	       "Next, tell it its peer:\n"
-	       "  " PROG_NAME " set %s peer PEERS_PUBLIC_KEY endpoint PEERS_HOST:PORT allowed-ips PEERS_TUNNEL_ADDRESS/32\n"
+	       "  " PROG_NAME
+	       " set %s peer PEERS_PUBLIC_KEY endpoint PEERS_HOST:PORT allowed-ips PEERS_TUNNEL_ADDRESS/32\n"
 	       "To keep that, and to give this end an address, write it to %s\n"
 	       "and take it up again: " PROG_NAME " down %s && " PROG_NAME " up %s\n",
 	       q->state.config_path, q->state.tunnel, q->state.config_path, q->state.underlay, q->state.underlay);
@@ -154,8 +151,10 @@ static bool parse_wait(const char *text, unsigned int *seconds)
 static bool parse_options(struct quick_options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "name", required_argument, NULL, 'n' },
-		{ "netns", required_argument, NULL, 'N' },  { "wait", optional_argument, NULL, 'w' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "name", required_argument, NULL, 'n' },
+		{ "netns", required_argument, NULL, 'N' },
+		{ "wait", optional_argument, NULL, 'w' },
 		{ 0 },
 	};
 	int option;

@@ -60,8 +60,8 @@ const char *aead_backend_word(enum aead_backend backend)
 /* ------ Self-test ------ */
 
 /* RFC 8439, section 2.8.2. */
-static const uint8_t rfc_plaintext[] = "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for "
-				       "the future, sunscreen would be it.";
+static const uint8_t rfc_plaintext[] = "Ladies and Gentlemen of the class of '99: If I could offer you only one tip "
+				       "for the future, sunscreen would be it.";
 static const uint8_t rfc_aad[] = { 0x50, 0x51, 0x52, 0x53, 0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7 };
 static const uint8_t rfc_nonce[] = { 0x07, 0x00, 0x00, 0x00, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47 };
 static const uint8_t rfc_tag[] = { 0x1a, 0xe1, 0x0b, 0x59, 0x4f, 0x09, 0xe2, 0x6a,
@@ -90,8 +90,9 @@ static bool check_len(struct aead *aead, struct aead *reference, uint32_t len)
 {
 	uint8_t key[NOISE_SYMMETRIC_KEY_LEN], plain[CHECK_LEN_MAX];
 	uint8_t want[CHECK_LEN_MAX + NOISE_AUTHTAG_LEN], got[CHECK_LEN_MAX + NOISE_AUTHTAG_LEN];
-	struct aead_op op = { .src = plain, .dst = want, .len = len, .counter = 0x0102030405060708ULL + len, .key = key };
+	struct aead_op op = { .src = plain, .dst = want, .len = len, .key = key };
 
+	op.counter = 0x0102030405060708ULL + len;
 	memset(key, (int)len, sizeof(key));
 	for (uint32_t i = 0; i < len; i++)
 		plain[i] = (uint8_t)(i * 7 + len);
@@ -142,7 +143,7 @@ static uint32_t measure(struct aead *aead)
 	uint64_t best_ns = UINT32_MAX;
 
 	for (unsigned int i = 0; i < MEASURE_BURST; i++)
-		ops[i] = (struct aead_op){ .src = bufs[i], .dst = bufs[i], .len = MEASURE_LEN, .counter = i, .key = key };
+		ops[i] = (struct aead_op){ .src = bufs[i], .dst = bufs[i], .len = MEASURE_LEN, .key = key };
 	for (unsigned int round = 0; round < MEASURE_ROUNDS; round++) {
 		uint64_t start_ns = monotonic_ns(), took_ns;
 

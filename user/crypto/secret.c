@@ -5,6 +5,7 @@
  * What has been handed out is one contiguous run at the start of the arena, so the kernel keeps it in a constant
  * number of mappings however many keys there are. Behind it, up to the far guard page, nothing is accessible.
  */
+#define _GNU_SOURCE
 #include "crypto/secret.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ static struct {
 	size_t size;   /* address space, without the guards */
 	size_t locked; /* from base on: accessible and locked */
 	size_t used;   /* from base on: handed out at least once */
+	bool locks_on_fault; /* the whole arena was locked at the start, page by page as it is touched */
 	struct secret_free_block *free[SECRET_SMALL_CLASSES + SECRET_LARGE_CLASSES];
 } arena = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -68,7 +70,7 @@ static bool secret_lock_up_to(size_t size)
 	len = goal - arena.locked;
 	if (mprotect(start, len, PROT_READ | PROT_WRITE))
 		return false;
-	if (mlock(start, len)) {
+	if (!arena.locks_on_fault && mlock(start, len)) {
 		err = errno;
 		mprotect(start, len, PROT_NONE);
 		errno = err;
@@ -80,7 +82,7 @@ static bool secret_lock_up_to(size_t size)
 
 int secret_init(size_t size_bytes)
 {
-	size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+	size_t guard = (size_t)sysconf(_SC_PAGESIZE), map_size;
 	uint8_t *map;
 	int err;
 
@@ -91,14 +93,20 @@ int secret_init(size_t size_bytes)
 	if (sodium_init() < 0)
 		return -ENOSYS;
 	size_bytes = (size_bytes + SECRET_SLAB_SIZE - 1) & ~(SECRET_SLAB_SIZE - 1);
-	map = mmap(NULL, size_bytes + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	map_size = size_bytes + 2 * guard;
+	map = mmap(NULL, map_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return -errno;
-	if (madvise(map, size_bytes + 2 * guard, MADV_DONTDUMP) || madvise(map, size_bytes + 2 * guard, MADV_WIPEONFORK))
+	if (madvise(map, map_size, MADV_DONTDUMP) || madvise(map, map_size, MADV_WIPEONFORK))
 		goto err_unmap;
 
 	arena.base = map + guard;
 	arena.size = size_bytes;
+	/*
+	 * With CAP_IPC_LOCK now, the limit on locked memory does not apply, and later, when the capability has been
+	 * given up, no further permission is needed.
+	 */
+	arena.locks_on_fault = !mlock2(arena.base, size_bytes, MLOCK_ONFAULT);
 	/* Lock something at once: who may lock nothing learns it at the start, not at the first peer. */
 	if (!secret_lock_up_to(SECRET_SLAB_SIZE))
 		goto err_unmap;
@@ -108,7 +116,7 @@ err_unmap:
 	err = errno;
 	arena.base = NULL;
 	arena.size = 0;
-	munmap(map, size_bytes + 2 * guard);
+	munmap(map, map_size);
 	return -err;
 }
 

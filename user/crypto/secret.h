@@ -11,12 +11,16 @@
 #include <stddef.h>
 
 /*
- * Prepares the arena, size_bytes of address space; pages are locked as they are handed out. Call once, before threads
- * start. Returns 0 or -errno; -ENOMEM or -EPERM when memory cannot be locked (RLIMIT_MEMLOCK).
+ * Prepares the arena, size_bytes of address space, and libsodium. Pages are locked as they are handed out; under
+ * CAP_IPC_LOCK the permission for all of them is obtained here. Call once, before threads start. Returns 0 or -errno;
+ * -ENOMEM or -EPERM when memory cannot be locked (RLIMIT_MEMLOCK), -EALREADY the second time.
  */
 int secret_init(size_t size_bytes);
 
-/* Zeroed memory, aligned to 64 bytes; NULL when the arena is full. Thread safe. Free with secret_free(). */
+/*
+ * Zeroed memory, aligned to 64 bytes; NULL, with errno, when the arena is full or its pages cannot be locked. Thread
+ * safe. Free with secret_free().
+ */
 void *secret_alloc(size_t size);
 
 /* Wipes and gives back; NULL is legal. size is what was asked for. */
