@@ -82,6 +82,7 @@ sim_src := $(wildcard tests/sim/test_*.c)
 sim_lib_src := $(filter-out $(sim_src),$(wildcard tests/sim/*.c))
 netns_src := $(wildcard tests/netns/*.c)
 bench_src := $(wildcard tests/bench/*.c)
+bench_scripts := $(filter-out %/lib.sh,$(wildcard tests/bench/*.sh))
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -189,7 +190,7 @@ demo: deps
 	@BUILD=$(BUILD) tools/demo.sh
 
 bench: all $(bench_bin)
-	@for b in $(bench_bin); do echo "== $$b"; $$b || exit 1; done
+	@for b in $(bench_bin) $(bench_scripts); do echo "== $$b"; BENCH_OUT=$(abspath $(BUILD))/bench-results $$b; done
 
 asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined test TESTS="$(or $(TESTS),unit sim)"

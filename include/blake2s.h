@@ -81,9 +81,12 @@ BLAKE2S_INLINE void blake2s_load_block(__u32 m[16], const __u8 *block)
 	for (int i = 0; i < 16; i++)
 		m[i] = BLAKE2S_LE32(((const blake2s_word *)block)[i]);
 #else
-	memcpy(m, block, BLAKE2S_BLOCK_LEN);
-	for (int i = 0; i < 16; i++)
-		m[i] = BLAKE2S_LE32(m[i]);
+	for (int i = 0; i < 16; i++) {
+		__u32 word;
+
+		memcpy(&word, block + 4 * i, sizeof(word));
+		m[i] = BLAKE2S_LE32(word);
+	}
 #endif
 }
 
@@ -214,12 +217,15 @@ static inline void blake2s_update(struct blake2s_state *state, const void *data,
 /* Writes outlen bytes and wipes the state. */
 static inline void blake2s_final(struct blake2s_state *state, void *out)
 {
+	__u32 words[8];
+
 	state->f[0] = ~0U;
 	memset(state->buf + state->buflen, 0, BLAKE2S_BLOCK_LEN - state->buflen);
 	blake2s_step(state, state->buf, state->buflen);
 	for (int i = 0; i < 8; i++)
-		state->h[i] = BLAKE2S_LE32(state->h[i]);
-	memcpy(out, state->h, state->outlen);
+		words[i] = BLAKE2S_LE32(state->h[i]);
+	memcpy(out, words, state->outlen);
+	explicit_bzero(words, sizeof(words));
 	explicit_bzero(state, sizeof(*state));
 }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # The dependency rule: a file includes only files of its own level or below; level 1 asks nothing of the system; level 3
-# never sees what knows keys. Direct includes count. Usage: awk -f layering.awk user/*.[ch] user/crypto/*.[ch] include/*.h
+# never sees what knows keys. Direct includes count. A file without a row of its own has the level of its name's
+# beginning: control_link that of control. Usage: awk -f layering.awk user/*.[ch] user/crypto/*.[ch] include/*.h
 
 BEGIN {
 	level(0, "types vmlinux messages maps drop_reason blake2s")
@@ -9,8 +10,8 @@ BEGIN {
 	level(1, "allowedips index_table timers encoding gso inner checksum")
 	level(2, "endpoint peer device device_config timer_queue uapi_text log")
 	level(3, "pkt umem xsk outer tun udp_sock udp_rx udp_tx netlink netconf netconf_request bpf_ctl")
-	level(3, "privileged privileged_ops sandbox")
-	level(4, "receive send handshake worker control uapi config stats monitor main")
+	level(3, "privileged privileged_ops sandbox background uapi_listener")
+	level(4, "receive send handshake worker control uapi config stats state expiry monitor main")
 	# For whoever wants to look at the objects of a level.
 	if (print_level) {
 		for (name in of) if (of[name] == print_level) print name
@@ -31,6 +32,14 @@ function level(n, names,    i, list)
 	for (i in list) of[list[i]] = n
 }
 
+# The row for a name; "" if there is none.
+function row(name)
+{
+	while (!(name in of) && sub(/_[a-z0-9]*$/, "", name))
+		;
+	return name in of ? name : ""
+}
+
 function complain(text)
 {
 	printf "%s:%d: %s\n", FILENAME, FNR, text
@@ -40,6 +49,7 @@ function complain(text)
 FNR == 1 {
 	base = FILENAME; sub(/.*\//, "", base); sub(/\.[ch]$/, "", base)
 	files++
+	base = row(base) != "" ? row(base) : base
 	if (!(base in of))
 		complain("this file has no level: give it one in tools/layering.awk")
 }
@@ -48,7 +58,8 @@ FNR == 1 {
 	split($0, part, "\"")
 	name = part[2]; sub(/.*\//, "", name); sub(/\.h$/, "", name)
 	if (name ~ /\.skel$/ && of[base] >= 3) next
-	if (!(name in of)) complain("includes " part[2] ", which has no level")
+	name = row(name)
+	if (name == "") complain("includes " part[2] ", which has no level")
 	else if (of[name] > of[base]) complain("level " of[base] " includes " part[2] ", level " of[name])
 	else if (of[base] == 3 && (name in keyed)) complain("level 3 includes " part[2] ": I/O knows no keys")
 }

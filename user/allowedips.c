@@ -2,8 +2,8 @@
 /*
  * Two path-compressed binary tries: a node is a prefix, its children are longer ones that differ in the bit after it.
  *
- * The property: a look-up gives an owner that was the right one at some moment while it ran. What a reader can see of a
- * node changes only in its two child links and its owner, one store at a time, and every state between is a whole table.
+ * The property: a look-up gives an owner that was the right one at some moment while it ran. Of a node that readers see
+ * only the two child links and the owner change, one store at a time, and every state between is a whole table.
  */
 #include "allowedips.h"
 
@@ -384,8 +384,8 @@ struct allowedips_owner *allowedips_lookup(const struct allowedips *table, int f
 }
 
 /* Offsets of the two addresses in the two headers. */
-static struct allowedips_owner *lookup_inner(const struct allowedips *table, const uint8_t *inner, unsigned int v4_offset,
-					     unsigned int v6_offset)
+static struct allowedips_owner *lookup_inner(const struct allowedips *table, const uint8_t *inner,
+					     unsigned int v4_offset, unsigned int v6_offset)
 {
 	switch (inner[0] >> 4) {
 	case 4:

@@ -27,9 +27,9 @@ struct allowedips *allowedips_create(void);
 void allowedips_free(struct allowedips *table);
 
 /*
- * addr is 4 (AF_INET) or 16 (AF_INET6) bytes; bits beyond cidr are ignored. A prefix that is in the table moves, to the end
- * of this owner's list; looked up meanwhile, it belongs to the old owner or the new one. Returns 0, -EINVAL for a bad
- * family or cidr, -ENOMEM (nothing changed).
+ * addr is 4 (AF_INET) or 16 (AF_INET6) bytes; bits beyond cidr are ignored. A prefix that is in the table moves, to the
+ * end of this owner's list; looked up meanwhile, it belongs to the old owner or the new one. Returns 0, -EINVAL for a
+ * bad family or cidr, -ENOMEM (nothing changed).
  */
 int allowedips_insert(struct allowedips *table, int family, const void *addr, uint8_t cidr,
 		      struct allowedips_owner *owner);

@@ -19,12 +19,12 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
-#include <urcu/urcu-qsbr.h>
 
 #include "crypto/secret.h"
 #include "expiry.h"
 #include "log.h"
 #include "monitor.h"
+#include "rcu.h"
 #include "send.h"
 
 /* Address space for secrets: keypairs of some 500,000 peers. Only what is used is locked. */
@@ -90,16 +90,16 @@ static void *handshake_main(void *arg)
 	uint64_t drained;
 
 	pthread_setname_np(pthread_self(), "handshake");
-	urcu_qsbr_register_thread();
+	rcu_register();
 	while (!atomic_load(&control->done)) {
-		urcu_qsbr_thread_offline();
+		rcu_offline();
 		(void)!read(control->handshake_fd, &drained, sizeof(drained));
-		urcu_qsbr_thread_online();
+		rcu_online();
 		while (!atomic_load(&control->done) &&
 		       handshake_run(&control->handshake_worker, &state, worker_now_ns()))
-			urcu_qsbr_quiescent_state();
+			rcu_quiescent();
 	}
-	urcu_qsbr_unregister_thread();
+	rcu_unregister();
 	return NULL;
 }
 
@@ -111,7 +111,7 @@ static void free_retired(struct control *control)
 
 	if (!device_take_retired(&control->device, &retired))
 		return;
-	urcu_qsbr_synchronize_rcu();
+	rcu_wait();
 	device_free_retired(&control->device, &retired);
 }
 
@@ -260,9 +260,9 @@ static void loop(struct control *control)
 		if (control->device.has_retired)
 			control_want_housekeeping(control);
 		set_timer(control);
-		urcu_qsbr_thread_offline();
+		rcu_offline();
 		n = epoll_wait(control->epoll_fd, events, 16, -1);
-		urcu_qsbr_thread_online();
+		rcu_online();
 		for (int i = 0; i < n && !atomic_load(&control->done); i++)
 			handle_event(control, &events[i]);
 		expiry_run(&control->worker, worker_now_ns());
@@ -308,12 +308,12 @@ static void end(struct control *control)
 {
 	atomic_store(&control->done, true);
 	notify(control->handshake_fd);
-	urcu_qsbr_thread_offline();
+	rcu_offline();
 	if (control->has_handshake_thread)
 		pthread_join(control->handshake_thread, NULL);
 	for (unsigned int i = 0; i < control->start->n_workers; i++)
 		worker_thread_stop(control->threads[i]);
-	urcu_qsbr_thread_online();
+	rcu_online();
 	uapi_server_free(control->uapi);
 	netlink_watch_free(control->link);
 	netlink_underlay_free(control->underlay);
@@ -332,7 +332,7 @@ int control_main(struct privileged_start *start)
 		return AGENT_EXIT_SETUP;
 	control->start = start;
 	control->housekeeping_ns = worker_now_ns();
-	urcu_qsbr_register_thread();
+	rcu_register();
 	error = setup(control);
 	if (error)
 		goto err_setup;
@@ -353,7 +353,7 @@ int control_main(struct privileged_start *start)
 	privileged_ready(start->monitor_fd);
 	loop(control);
 	end(control);
-	urcu_qsbr_unregister_thread();
+	rcu_unregister();
 	free(control);
 	return AGENT_EXIT_DONE;
 
@@ -361,7 +361,7 @@ err_start:
 	end(control);
 err_setup:
 	log_error("the agent cannot start: %s", strerror(-error));
-	urcu_qsbr_unregister_thread();
+	rcu_unregister();
 	free(control);
 	return AGENT_EXIT_SETUP;
 }

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <urcu/urcu-qsbr.h>
 
 #include "log.h"
+#include "rcu.h"
 
 char control_event_link;
 
@@ -39,7 +39,7 @@ void control_swap_sockets(struct control *control, struct worker_sockets *socket
 		log_error("worker %u cannot use its new sockets: %s", i, strerror(-error));
 		old[i] = sockets[i];
 	}
-	urcu_qsbr_synchronize_rcu();
+	rcu_wait();
 	control_free_sockets(control, old);
 }
 

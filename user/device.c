@@ -251,14 +251,17 @@ static void apply_peer(struct device *device, struct peer *peer, const struct co
 /* Peers that the configuration will need, made before anything is changed. */
 static int prepare_peers(struct device *device, const struct device_config *config, struct peer **fresh, uint64_t now_ns)
 {
-	unsigned int n = config->flags & CONFIG_DEVICE_REPLACE_PEERS ? 0 : device->n_peers;
+	bool replace = config->flags & CONFIG_DEVICE_REPLACE_PEERS, removes = false;
+	unsigned int n = replace ? 0 : device->n_peers;
 
 	for (size_t i = 0; i < config->n_peers; i++) {
 		const struct config_peer *peer = &config->peers[i];
 
+		removes |= peer->flags & CONFIG_PEER_REMOVE;
 		if (peer->flags & (CONFIG_PEER_REMOVE | CONFIG_PEER_UPDATE_ONLY))
 			continue;
-		if (!(config->flags & CONFIG_DEVICE_REPLACE_PEERS) && device_lookup_peer(device, peer->public_key))
+		/* One that is there need not be made, unless the same request may remove it first. */
+		if (!replace && !removes && device_lookup_peer(device, peer->public_key))
 			continue;
 		fresh[i] = peer_create(device, peer->public_key, now_ns);
 		if (!fresh[i] || ++n > MAX_PEERS_PER_DEVICE)

@@ -18,8 +18,8 @@
 
 #define BUFFER_BYTES (1 << 20) /* as far as net.core.rmem_max lets us */
 #define MESSAGE_BYTES (64 << 10)
-#define ANSWER_TIMEOUT_MS 1000
-#define RECEIVES_MAX 10000 /* events that may stand before an answer */
+#define ANSWER_TIMEOUT_MS 100 /* the kernel answers at once, or never when the buffer is full of events */
+#define RECEIVES_MAX 10000
 #define TRIES 10
 #define NO_METRIC UINT32_MAX
 
@@ -35,7 +35,7 @@ struct channel {
 
 /* ------ Requests and answers ------ */
 
-/* Programs number their requests by the time of day, and events carry the number and the port of whoever caused them. */
+/* Programs number their requests by the time of day; events carry number and port of the request that caused them. */
 static bool is_answer(const struct channel *ch, const struct nlmsghdr *hdr)
 {
 	return hdr->nlmsg_seq == ch->seq && hdr->nlmsg_pid == nl_socket_get_local_port(ch->sock);
@@ -145,9 +145,15 @@ static int channel_receive(struct channel *ch)
 	/* So libnl calls ENOBUFS too: the kernel had no room for an event. */
 	if (err == -NLE_NOMEM) {
 		ch->is_stale = true;
-		return -EAGAIN;
+		return 0;
 	}
 	return -EIO;
+}
+
+static void channel_drain(struct channel *ch)
+{
+	for (unsigned int i = 0; i < RECEIVES_MAX && !channel_receive(ch); i++)
+		;
 }
 
 /* Sends msg and waits until it is answered. Frees it. Returns 0 or -errno: ours or the kernel's. */
@@ -324,18 +330,30 @@ static int read_routes(struct netlink_watch *watch)
 	return 0;
 }
 
+static int read_all(struct netlink_watch *watch)
+{
+	int err = 0;
+
+	if (watch->ch.is_stale) {
+		/* A socket that has lost events takes no answers either before it has been emptied. */
+		channel_drain(&watch->ch);
+		watch->ch.is_stale = false;
+		err = read_link(watch);
+	}
+	return err ? err : read_routes(watch);
+}
+
 /* Bounded: events that keep coming will wake us again. */
 static int refresh(struct netlink_watch *watch)
 {
 	int err = 0;
 
-	for (unsigned int i = 0; i < TRIES && !err && (watch->ch.is_stale || watch->has_route_events); i++) {
-		if (watch->ch.is_stale) {
-			watch->ch.is_stale = false;
-			err = read_link(watch);
-		}
-		if (!err)
-			err = read_routes(watch);
+	for (unsigned int i = 0; i < TRIES && (watch->ch.is_stale || watch->has_route_events); i++) {
+		err = read_all(watch);
+		if (err == -ETIMEDOUT)
+			watch->ch.is_stale = true; /* the answer was lost like an event */
+		else if (err)
+			break;
 	}
 	watch->state.route_mtu = watch->state.mtu;
 	if (watch->has_metrics && watch->least_metric < watch->state.mtu)
@@ -396,8 +414,7 @@ bool netlink_watch_update(struct netlink_watch *watch)
 	struct netlink_device_state before = watch->state;
 	const struct netlink_device_state *after = &watch->state;
 
-	while (!channel_receive(&watch->ch))
-		;
+	channel_drain(&watch->ch);
 	if (refresh(watch))
 		watch->ch.is_stale = true; /* the next event tries again */
 	return before.exists != after->exists || before.is_up != after->is_up || before.mtu != after->mtu ||
@@ -487,8 +504,7 @@ int netlink_underlay_fd(const struct netlink_underlay *underlay)
 bool netlink_underlay_update(struct netlink_underlay *underlay)
 {
 	underlay->has_changed = false;
-	while (!channel_receive(&underlay->events))
-		;
+	channel_drain(&underlay->events);
 	if (underlay->events.is_stale)
 		underlay->has_changed = true;
 	underlay->events.is_stale = false;

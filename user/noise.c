@@ -380,7 +380,7 @@ enum drop_reason noise_handshake_accept_initiation(struct noise_handshake *hs,
 	struct noise_symmetric s = initiation->symmetric;
 	uint8_t timestamp[NOISE_TIMESTAMP_LEN];
 
-	if (!identity->has_identity || memcmp(hs->remote_static, initiation->remote_static, NOISE_PUBLIC_KEY_LEN))
+	if (!identity->has_identity || memcmp(hs->remote_static, initiation->remote_static, NOISE_PUBLIC_KEY_LEN) != 0)
 		goto out;
 	if (!handshake_static_static(hs, identity))
 		goto out;

@@ -68,7 +68,7 @@ void timers_handshake_initiated(struct timers *timers, uint64_t now_ns, uint32_t
 void timers_handshake_sent(struct timers *timers, uint64_t now_ns);
 /* Called after a response has been consumed (initiator), or the first data with a new key (responder). */
 void timers_handshake_complete(struct timers *timers, uint64_t realtime_ns);
-/* Called when a retry is due sooner than REKEY_TIMEOUT allows (we have just responded): it is put off, not forgotten. */
+/* Called when a retry is due sooner than REKEY_TIMEOUT allows, as we have responded: it is put off, not forgotten. */
 void timers_initiation_postponed(struct timers *timers, uint32_t random);
 /* Called after session keys have been derived. */
 void timers_session_derived(struct timers *timers, uint64_t now_ns);

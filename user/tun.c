@@ -131,8 +131,8 @@ static int count_queues(struct nl_msg *msg, void *arg)
 }
 
 /*
- * Has a multi-queue device queues already? The kernel would add ours to another process's, and each would get a share of
- * the packets. (A device with a single queue answers EBUSY by itself.)
+ * Has a multi-queue device queues already? The kernel would add ours to another process's, and each would get a share
+ * of the packets. (A device with a single queue answers EBUSY by itself.)
  */
 static bool is_in_use(const char *name)
 {

@@ -2,8 +2,8 @@
 /*
  * UAPI's text, both ways and on both ends.
  *
- * Values are taken strictly: no sign, no white space, no trailing characters; a set line that is not exactly right is an
- * error, because the other side believes what it was told was done.
+ * Values are taken strictly: no sign, no white space, no trailing characters; a set line that is not exactly right is
+ * an error, because the other side believes what it was told was done.
  */
 #include "uapi_text.h"
 
@@ -336,8 +336,8 @@ void uapi_format_set(struct uapi_text *text, const struct device_config *config)
 }
 
 /*
- * An address that has no name here (the zone of another network namespace's interface, port 0) is shown without the zone
- * or not at all: no reason to show nothing of the tunnel.
+ * An address that has no name here (the zone of another network namespace's interface, port 0) is shown without the
+ * zone or not at all: no reason to show nothing of the tunnel.
  */
 static int get_endpoint(struct config_peer *peer, char *text)
 {
@@ -391,8 +391,8 @@ static int get_device_line(struct device_config *status, const char *key, const 
 
 static int get_peer_line(struct config_peer *peer, const char *key, char *value)
 {
-	const uint32_t known = CONFIG_PEER_HAS_PRESHARED_KEY | CONFIG_PEER_HAS_ENDPOINT |
-			       CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE;
+	const uint32_t known =
+		CONFIG_PEER_HAS_PRESHARED_KEY | CONFIG_PEER_HAS_ENDPOINT | CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE;
 	int err = get_peer_status(peer, key, value);
 
 	if (err != -ENOENT)

@@ -15,9 +15,9 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
-#include <urcu/urcu-qsbr.h>
 
 #include "log.h"
+#include "rcu.h"
 #include "receive.h"
 #include "send.h"
 
@@ -184,7 +184,7 @@ static void take_turns(struct worker_thread *thread)
 			turn_udp(thread, sockets ? sockets->sock.fd6 : -1, SOURCE_UDP6);
 		if (thread->ready & 1U << SOURCE_TUN)
 			turn_tun(thread);
-		urcu_qsbr_quiescent_state();
+		rcu_quiescent();
 	}
 }
 
@@ -197,13 +197,13 @@ static void *thread_main(void *arg)
 
 	snprintf(name, sizeof(name), "worker-%u", thread->number % 1000);
 	pthread_setname_np(pthread_self(), name);
-	urcu_qsbr_register_thread();
+	rcu_register();
 	while (!atomic_load(&thread->stop)) {
 		int n;
 
-		urcu_qsbr_thread_offline();
+		rcu_offline();
 		n = epoll_wait(thread->epoll_fd, events, 8, -1);
-		urcu_qsbr_thread_online();
+		rcu_online();
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.u32 == SOURCE_WAKE)
 				(void)!read(thread->wake_fd, &drained, sizeof(drained));
@@ -212,7 +212,7 @@ static void *thread_main(void *arg)
 		}
 		take_turns(thread);
 	}
-	urcu_qsbr_unregister_thread();
+	rcu_unregister();
 	return NULL;
 }
 

@@ -86,8 +86,8 @@ static void vector_load(struct vector *v, struct json_object *test, size_t nonce
 	v->valid = !strcmp(vectors_string(test, "result"), "valid");
 }
 
-/* Runs check over the tests whose nonce is of that length; returns their number. */
-static unsigned int for_each_vector(const char *file, int nonce_len, void (*check)(const struct vector *v))
+/* Calls each for the tests whose nonce is of that length; returns their number. */
+static unsigned int for_each_vector(const char *file, int nonce_len, void (*each)(const struct vector *v))
 {
 	struct json_object *root = vectors_load(file), *groups = vectors_member(root, "testGroups");
 	unsigned int n = 0;
@@ -101,7 +101,7 @@ static unsigned int for_each_vector(const char *file, int nonce_len, void (*chec
 			continue;
 		for (size_t j = 0; j < json_object_array_length(tests); j++, n++) {
 			vector_load(&v, json_object_array_get_idx(tests, j), (size_t)nonce_len);
-			check(&v);
+			each(&v);
 		}
 	}
 	json_object_put(root);

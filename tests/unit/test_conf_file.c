@@ -76,17 +76,42 @@ static int parse(struct conf_file *conf, const char *text, unsigned int flags, c
 }
 
 static const char *const good[] = {
-	"", "\n\n", "# nothing\n", INTERFACE, "[interface]", " [ Interface ] # c\r\n", INTERFACE INTERFACE,
-	INTERFACE "PrivateKey = " KEY "\n", INTERFACE "privatekey=" KEY, INTERFACE "  Private Key\t=  " KEY "  # mine\r\n",
-	INTERFACE "ListenPort = 0\n", INTERFACE "ListenPort = 65535\n", INTERFACE "LISTENPORT=1\nListenPort=2\n",
-	INTERFACE "FwMark = off\n", INTERFACE "FwMark = OFF\n", INTERFACE "FwMark = 0\n", INTERFACE "FwMark = 0xffffffff\n",
-	INTERFACE "FwMark = 4294967295\n", INTERFACE "FwMark = 0XaB\n",
-	PEER, "[peer]\npublickey=" KEY, PEER "PresharedKey = " KEY2 "\n", PEER "AllowedIPs =\n", PEER "AllowedIPs = \n",
-	PEER "AllowedIPs = 10.0.0.0/8\n", PEER "AllowedIPs = 10.0.0.0/8, fd00::/8 ,1.2.3.4\nAllowedIPs=::/0\n",
-	PEER "Endpoint = example.com:51820\n", PEER "Endpoint = 192.0.2.1:1\n", PEER "Endpoint = [2001:db8::1]:65535\n",
-	PEER "Endpoint = [fe80::1%lo]:5\n", PEER "Endpoint = host:service\n",
-	PEER "PersistentKeepalive = 0\n", PEER "PersistentKeepalive = off\n", PEER "PersistentKeepalive = 65535\n",
-	PEER PEER, PEER INTERFACE "ListenPort = 5\n",
+	"",
+	"\n\n",
+	"# nothing\n",
+	INTERFACE,
+	"[interface]",
+	" [ Interface ] # c\r\n",
+	INTERFACE INTERFACE,
+	INTERFACE "PrivateKey = " KEY "\n",
+	INTERFACE "privatekey=" KEY,
+	INTERFACE "  Private Key\t=  " KEY "  # mine\r\n",
+	INTERFACE "ListenPort = 0\n",
+	INTERFACE "ListenPort = 65535\n",
+	INTERFACE "LISTENPORT=1\nListenPort=2\n",
+	INTERFACE "FwMark = off\n",
+	INTERFACE "FwMark = OFF\n",
+	INTERFACE "FwMark = 0\n",
+	INTERFACE "FwMark = 0xffffffff\n",
+	INTERFACE "FwMark = 4294967295\n",
+	INTERFACE "FwMark = 0XaB\n",
+	PEER,
+	"[peer]\npublickey=" KEY,
+	PEER "PresharedKey = " KEY2 "\n",
+	PEER "AllowedIPs =\n",
+	PEER "AllowedIPs = \n",
+	PEER "AllowedIPs = 10.0.0.0/8\n",
+	PEER "AllowedIPs = 10.0.0.0/8, fd00::/8 ,1.2.3.4\nAllowedIPs=::/0\n",
+	PEER "Endpoint = example.com:51820\n",
+	PEER "Endpoint = 192.0.2.1:1\n",
+	PEER "Endpoint = [2001:db8::1]:65535\n",
+	PEER "Endpoint = [fe80::1%lo]:5\n",
+	PEER "Endpoint = host:service\n",
+	PEER "PersistentKeepalive = 0\n",
+	PEER "PersistentKeepalive = off\n",
+	PEER "PersistentKeepalive = 65535\n",
+	PEER PEER,
+	PEER INTERFACE "ListenPort = 5\n",
 };
 
 /* What must be in the error; all of them are wrong with and without wg-quick's keys. */
@@ -111,7 +136,8 @@ static const struct {
 	{ INTERFACE "ListenPort = 0x10\n", "`0x10'" },
 	{ INTERFACE "ListenPort = \n", "has no value" },
 	{ INTERFACE "ListenPort = no-such-service\n", "`no-such-service'" },
-	{ INTERFACE "FwMark = 4294967296\n", "F:2: fwmark is neither `off' nor a number from 0 to 0xffffffff: `4294967296'" },
+	{ INTERFACE "FwMark = 4294967296\n",
+	  "F:2: fwmark is neither `off' nor a number from 0 to 0xffffffff: `4294967296'" },
 	{ INTERFACE "FwMark = 0x100000000\n", "`0x100000000'" },
 	{ INTERFACE "FwMark = 0x\n", "`0x'" },
 	{ INTERFACE "FwMark = -1\n", "`-1'" },
@@ -121,8 +147,9 @@ static const struct {
 	{ PEER "[Peer]\n" INTERFACE, "F:3: this [Peer] has no PublicKey" },
 	{ PEER "PublicKey = x\n", "F:3: key is not the right length" },
 	{ PEER "PresharedKey = (none)\n", "F:3: key is not the right length" },
-	{ PEER "AllowedIPs = 10.0.0.0/33\n", "F:3: allowed IP is not an address with a prefix length, like 10.0.0.0/8 or "
-					      "fd00::/8: `10.0.0.0/33'" },
+	{ PEER "AllowedIPs = 10.0.0.0/33\n",
+	  "F:3: allowed IP is not an address with a prefix length, like 10.0.0.0/8 or "
+	  "fd00::/8: `10.0.0.0/33'" },
 	{ PEER "AllowedIPs = ::/129\n", "`::/129'" },
 	{ PEER "AllowedIPs = 10.0.0.0/8,\n", "`'" },
 	{ PEER "AllowedIPs = ,\n", "`'" },
@@ -137,8 +164,9 @@ static const struct {
 	{ PEER "Endpoint = []:5\n", "endpoint is not host:port" },
 	{ PEER "Endpoint = h:0\n", "port of the endpoint is not 1-65535" },
 	{ PEER "Endpoint = h:65536\n", "port of the endpoint is not 1-65535" },
-	{ PEER "PersistentKeepalive = 65536\n", "F:3: persistent keepalive interval is neither `off' nor 0-65535 seconds: "
-						 "`65536'" },
+	{ PEER "PersistentKeepalive = 65536\n",
+	  "F:3: persistent keepalive interval is neither `off' nor 0-65535 seconds: "
+	  "`65536'" },
 	{ PEER "PersistentKeepalive = -1\n", "`-1'" },
 	{ PEER "PersistentKeepalive = 25s\n", "`25s'" },
 	{ PEER "Address = 10.0.0.1/8\n", "`Address'" },
@@ -169,7 +197,8 @@ static void test_tables(void **state)
 
 static void test_nul_is_refused(void **state)
 {
-	static const char text[] = INTERFACE "ListenPort = 1\0" "2\n";
+	static const char text[] = INTERFACE "ListenPort = 1\0"
+					     "2\n";
 	char error[CONF_ERROR_SIZE];
 	struct conf_file conf;
 
@@ -186,10 +215,13 @@ static void test_values(void **state)
 	struct conf_file conf;
 
 	(void)state;
-	assert_int_equal(parse(&conf, INTERFACE "PrivateKey=" KEY "\nListenPort=7\nFwMark=0x10\n" PEER "PresharedKey=" KEY2
+	assert_int_equal(parse(&conf,
+			       INTERFACE "PrivateKey=" KEY "\nListenPort=7\nFwMark=0x10\n" PEER "PresharedKey=" KEY2
 					 "\nAllowedIPs=10.1.2.3/8,fd00::/8\nAllowedIPs=1.2.3.4\nEndpoint=a.b:5\n"
-					 "PersistentKeepalive=25\n[Peer]\nPublicKey=" KEY2 "\nEndpoint=[::1]:6\nEndpoint=[::2]:6\n",
-			       0, error), 0);
+					 "PersistentKeepalive=25\n[Peer]\nPublicKey=" KEY2
+					 "\nEndpoint=[::1]:6\nEndpoint=[::2]:6\n",
+			       0, error),
+			 0);
 	assert_int_equal(conf.device.flags, CONFIG_DEVICE_HAS_PRIVATE_KEY | CONFIG_DEVICE_HAS_LISTEN_PORT |
 						    CONFIG_DEVICE_HAS_FWMARK | CONFIG_DEVICE_REPLACE_PEERS);
 	assert_int_equal(conf.device.private_key[31], 0x11);
@@ -209,7 +241,8 @@ static void test_values(void **state)
 	assert_string_equal(conf.endpoints[1], "[::2]:6"); /* the last one counts */
 	assert_int_equal(conf.device.peers[1].flags, CONFIG_PEER_REPLACE_ALLOWED_IPS);
 	assert_int_equal(conf.warnings.n, 1);
-	assert_string_equal(conf.warnings.items[0], "F:8: allowed IP has nonzero host part: 10.1.2.3/8, taken as 10.0.0.0/8");
+	assert_string_equal(conf.warnings.items[0],
+			    "F:8: allowed IP has nonzero host part: 10.1.2.3/8, taken as 10.0.0.0/8");
 	conf_file_deinit(&conf);
 }
 
@@ -231,10 +264,11 @@ static void test_append(void **state)
 
 static void test_quick_keys(void **state)
 {
-	static const char text[] = INTERFACE "Address = 10.0.0.1/24,fd00::1/64 10.0.0.2\naddress=10.0.0.3\n"
-					     "DNS = 192.0.2.53, 2001:db8::53 example.com,lan\nMTU = 1420\nTable = 0x10\n"
-					     "PreUp = echo a = b; echo  c   # comment\nPostUp=iptables -I x -i %i\n"
-					     "PostUp = second\nPreDown = d\nPostDown = e\nSaveConfig = TRUE\n" PEER;
+	static const char text[] =
+		INTERFACE "Address = 10.0.0.1/24,fd00::1/64 10.0.0.2\naddress=10.0.0.3\n"
+			  "DNS = 192.0.2.53, 2001:db8::53 example.com,lan\nMTU = 1420\nTable = 0x10\n"
+			  "PreUp = echo a = b; echo  c   # comment\nPostUp=iptables -I x -i %i\n"
+			  "PostUp = second\nPreDown = d\nPostDown = e\nSaveConfig = TRUE\n" PEER;
 	char error[CONF_ERROR_SIZE];
 	struct conf_file conf;
 
@@ -320,11 +354,27 @@ static void test_errors_hold_no_keys(void **state)
 {
 	static const char secret[] = "c2VjcmV0LWNhbmFyeS1rZXktb2YtMzItYnl0ZXMhISE=";
 	static const char *const places[] = {
-		"%s\n", "[%s]\n", "%s = 1\n", INTERFACE "%s\n", INTERFACE "Privatekey%s\n", INTERFACE "PrivateKye = %s\n",
-		INTERFACE "PrivateKey = %s%s\n", INTERFACE "PrivateKey = x%s\n", INTERFACE "ListenPort = %s\n",
-		INTERFACE "FwMark = %s\n", INTERFACE "Address = %s\n", INTERFACE "DNS = 1:%s\n", INTERFACE "MTU = %s\n",
-		INTERFACE "Table = %s\n", INTERFACE "SaveConfig = %s\n", PEER "AllowedIPs = %s\n", PEER "Endpoint = %s\n",
-		PEER "PersistentKeepalive = %s\n", PEER "PresharedKey = %s %s\n", PEER "Endpoint = %s:99999\n", PEER "%s\n",
+		"%s\n",
+		"[%s]\n",
+		"%s = 1\n",
+		INTERFACE "%s\n",
+		INTERFACE "Privatekey%s\n",
+		INTERFACE "PrivateKye = %s\n",
+		INTERFACE "PrivateKey = %s%s\n",
+		INTERFACE "PrivateKey = x%s\n",
+		INTERFACE "ListenPort = %s\n",
+		INTERFACE "FwMark = %s\n",
+		INTERFACE "Address = %s\n",
+		INTERFACE "DNS = 1:%s\n",
+		INTERFACE "MTU = %s\n",
+		INTERFACE "Table = %s\n",
+		INTERFACE "SaveConfig = %s\n",
+		PEER "AllowedIPs = %s\n",
+		PEER "Endpoint = %s\n",
+		PEER "PersistentKeepalive = %s\n",
+		PEER "PresharedKey = %s %s\n",
+		PEER "Endpoint = %s:99999\n",
+		PEER "%s\n",
 	};
 	char error[CONF_ERROR_SIZE], text[512], part[9] = { 0 };
 	struct conf_file conf;
@@ -345,9 +395,10 @@ static void test_errors_hold_no_keys(void **state)
 
 static void test_strip(void **state)
 {
-	static const char text[] = "# head\n[Interface] # x\nAddress = 1.2.3.4\n Private Key = " KEY "\nDNS=x\n mtu =1\n"
-				   "PostUp = a\n\n# PostUp = b\nTable = off\nSaveConfig = true\n[Peer]\n"
-				   "PublicKey = " KEY "\nAllowedIPs = ::/0";
+	static const char text[] =
+		"# head\n[Interface] # x\nAddress = 1.2.3.4\n Private Key = " KEY "\nDNS=x\n mtu =1\n"
+		"PostUp = a\n\n# PostUp = b\nTable = off\nSaveConfig = true\n[Peer]\n"
+		"PublicKey = " KEY "\nAllowedIPs = ::/0";
 	static const char stripped[] = "# head\n[Interface] # x\n Private Key = " KEY "\n\n# PostUp = b\n[Peer]\n"
 				       "PublicKey = " KEY "\nAllowedIPs = ::/0";
 	char *out = NULL, error[CONF_ERROR_SIZE];
@@ -368,9 +419,10 @@ static void test_strip(void **state)
 /* What showconf prints, setconf takes; and printed again it is the same. */
 static void test_print_round_trip(void **state)
 {
-	static const char text[] = "[Interface]\nListenPort = 51820\nFwMark = 0xca6c\nPrivateKey = " KEY "\n\n"
-				   "[Peer]\nPublicKey = " KEY "\nPresharedKey = " KEY2 "\nAllowedIPs = 10.0.0.0/8, fd00::/8\n"
-				   "Endpoint = [2001:db8::1]:5\nPersistentKeepalive = 25\n\n[Peer]\nPublicKey = " KEY2 "\n";
+	static const char text[] =
+		"[Interface]\nListenPort = 51820\nFwMark = 0xca6c\nPrivateKey = " KEY "\n\n"
+		"[Peer]\nPublicKey = " KEY "\nPresharedKey = " KEY2 "\nAllowedIPs = 10.0.0.0/8, fd00::/8\n"
+		"Endpoint = [2001:db8::1]:5\nPersistentKeepalive = 25\n\n[Peer]\nPublicKey = " KEY2 "\n";
 	char *out = NULL, error[CONF_ERROR_SIZE];
 	size_t len = 0;
 	FILE *to = open_memstream(&out, &len);
@@ -403,7 +455,8 @@ static void test_large(void **state)
 		char base64[KEY_BASE64_SIZE];
 
 		encoding_key_to_base64(base64, key);
-		fprintf(to, "\n[Peer]\nPublicKey = %s\nEndpoint = 192.0.2.1:%u\nAllowedIPs = fd00::%x/128", base64, i, i);
+		fprintf(to, "\n[Peer]\nPublicKey = %s\nEndpoint = 192.0.2.1:%u\nAllowedIPs = fd00::%x/128", base64, i,
+			i);
 	}
 	fclose(to);
 	assert_int_equal(parse_bytes(&conf, text, len, 0, error), 0);

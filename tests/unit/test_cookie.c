@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * mac1, mac2 and cookies: known answers, computed with independent implementations of BLAKE2s and XChaCha20-Poly1305, then
+ * mac1, mac2 and cookies: known answers, computed with other implementations of BLAKE2s and XChaCha20-Poly1305; then
  * the rules one by one, most of them mistakes that others have made.
  */
 #include "../../user/cookie.c"

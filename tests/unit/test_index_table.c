@@ -12,10 +12,16 @@ static __thread unsigned int loads_to_dawdle;
 static uint32_t n_writer_rounds;
 static bool writer_is_done;
 
+/* And a test with one thread makes its changes between two loads that it chooses. */
+static __thread unsigned int loads_to_interruption;
+static void (*interruption)(void);
+
 static void dawdle(void)
 {
 	uint32_t seen = __atomic_load_n(&n_writer_rounds, __ATOMIC_RELAXED);
 
+	if (loads_to_interruption && !--loads_to_interruption)
+		interruption();
 	if (!loads_to_dawdle || --loads_to_dawdle)
 		return;
 	loads_to_dawdle = 41 + seen % 64;
@@ -112,7 +118,9 @@ static void test_extreme_indices(void **state)
 /* All in one bucket, taken out in every order of three, by removal or by replacement. */
 static void test_one_bucket(void **state)
 {
-	static const int orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+	static const int orders[6][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
 	struct index_table *table = index_table_create();
 
 	(void)state;
@@ -120,7 +128,8 @@ static void test_one_bucket(void **state)
 		struct index_entry entries[3] = { 0 }, others[3] = { 0 };
 
 		for (uint32_t i = 0; i < 3; i++)
-			assert_true(index_table_insert(table, &entries[i], INDEX_HANDSHAKE, &entries[i], i * N_BUCKETS));
+			assert_true(index_table_insert(table, &entries[i], INDEX_HANDSHAKE, &entries[i],
+						       i * N_BUCKETS));
 		for (int i = 0; i < 3; i++) {
 			int at = orders[order][i];
 
@@ -179,7 +188,8 @@ static void test_model(void **state)
 		i = random_u32() % MODEL_INDICES;
 		assert_ptr_equal(index_table_lookup(table, model_index(i), EITHER, NULL), model[i]);
 		if (model[i])
-			assert_ptr_equal(index_table_lookup(table, model_index(i), 1U << model[i]->type, NULL), model[i]);
+			assert_ptr_equal(index_table_lookup(table, model_index(i), 1U << model[i]->type, NULL),
+					 model[i]);
 	}
 	index_table_free(table);
 }
@@ -199,15 +209,17 @@ static void test_full_size(void **state)
 		while (!index_table_insert(table, &entries[i], INDEX_KEYPAIR, &entries[i], random_u32()))
 			;
 	for (uint32_t i = 0; i < n_entries; i++) {
+		struct index_entry *e = table->buckets[entries[i].index % N_BUCKETS];
 		uint32_t n = 1;
 
 		assert_ptr_equal(index_table_lookup(table, entries[i].index, KEYPAIR, NULL), &entries[i]);
-		for (struct index_entry *e = table->buckets[entries[i].index % N_BUCKETS]; e != &entries[i]; e = e->next)
+		for (; e != &entries[i]; e = e->next)
 			n++;
 		n_steps += n;
 		longest = n > longest ? n : longest;
 	}
-	print_message("%u entries: %.2f steps on average, %u at most\n", n_entries, (double)n_steps / n_entries, longest);
+	print_message("%u entries: %.2f steps on average, %u at most\n", n_entries, (double)n_steps / n_entries,
+		      longest);
 	assert_true(n_steps < 3ULL * n_entries);
 	for (uint32_t i = 0; i < n_entries; i++)
 		index_table_remove(table, &entries[i]);
@@ -215,6 +227,61 @@ static void test_full_size(void **state)
 		assert_null(table->buckets[i]);
 	index_table_free(table);
 	free(entries);
+}
+
+static struct index_table *interrupted_table;
+static struct index_entry interrupted_entries[6];
+
+/* The first entries of the chain go elsewhere, or come back as something else; the one behind is replaced. */
+static void change_chain(void)
+{
+	struct index_entry *e = interrupted_entries;
+
+	index_table_remove(interrupted_table, &e[0]);
+	index_table_remove(interrupted_table, &e[1]);
+	index_table_remove(interrupted_table, &e[2]);
+	index_table_insert(interrupted_table, &e[0], INDEX_HANDSHAKE, &e[0], 1);
+	index_table_insert(interrupted_table, &e[1], INDEX_HANDSHAKE, &e[1], 3 * N_BUCKETS);
+	index_table_insert(interrupted_table, &e[2], INDEX_HANDSHAKE, &e[2], 1 + N_BUCKETS);
+	index_table_replace(interrupted_table, &e[4], &e[5], INDEX_KEYPAIR, &e[5]);
+}
+
+/* False when the look-up is over before its nth load. */
+static bool interrupt_at(uint32_t target, unsigned int nth)
+{
+	struct index_entry *e = interrupted_entries;
+	enum index_type type = 0;
+	bool was_interrupted;
+	void *owner;
+
+	memset(interrupted_entries, 0, sizeof(interrupted_entries));
+	interrupted_table = index_table_create();
+	/* 0 is the first in the chain, 4 the last. */
+	for (uint32_t i = 5; i--;)
+		index_table_insert(interrupted_table, &e[i], INDEX_HANDSHAKE, &e[i], (10 + i) * N_BUCKETS);
+	interruption = change_chain;
+	loads_to_interruption = nth;
+	owner = index_table_lookup(interrupted_table, e[target].index, EITHER, &type);
+	was_interrupted = !loads_to_interruption;
+	loads_to_interruption = 0;
+	if (!(owner == &e[target] && type == INDEX_HANDSHAKE) &&
+	    !(target == 4 && owner == &e[5] && type == INDEX_KEYPAIR))
+		fail_msg("entry %u, changes before load %u: wrong owner or type", target, nth);
+	index_table_free(interrupted_table);
+	return was_interrupted;
+}
+
+/* What stays is found, what is replaced is found as the one or the other. */
+static void test_changes_between_loads(void **state)
+{
+	(void)state;
+	for (uint32_t target = 3; target <= 4; target++) {
+		unsigned int nth = 1;
+
+		while (interrupt_at(target, nth))
+			nth++;
+		assert_in_range(nth, 10, 30);
+	}
 }
 
 /*
@@ -250,7 +317,8 @@ static void *reader_main(void *arg)
 		void *owner;
 
 		for (uint32_t i = 0; i < N_STABLE; i++)
-			n_wrong += index_table_lookup(shared->table, stable_index(i), KEYPAIR, NULL) != &shared->stable[i];
+			n_wrong += index_table_lookup(shared->table, stable_index(i), KEYPAIR, NULL) !=
+				   &shared->stable[i];
 		owner = index_table_lookup(shared->table, HANDED_OVER, EITHER, &type);
 		n_wrong += !(owner == &shared->handed[0] && type == INDEX_HANDSHAKE) &&
 			   !(owner == &shared->handed[1] && type == INDEX_KEYPAIR);
@@ -284,7 +352,8 @@ static void test_readers_beside_writer(void **state)
 	shared->table = index_table_create();
 	/* The stable ones end up behind the moving ones in their chains. */
 	for (uint32_t i = 0; i < N_STABLE; i++)
-		index_table_insert(shared->table, &shared->stable[i], INDEX_KEYPAIR, &shared->stable[i], stable_index(i));
+		index_table_insert(shared->table, &shared->stable[i], INDEX_KEYPAIR, &shared->stable[i],
+				   stable_index(i));
 	index_table_insert(shared->table, &shared->handed[0], INDEX_HANDSHAKE, &shared->handed[0], HANDED_OVER);
 	for (int i = 0; i < N_READERS; i++)
 		assert_int_equal(pthread_create(&readers[i], NULL, reader_main, shared), 0);
@@ -310,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_one_bucket),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_full_size),
+		cmocka_unit_test(test_changes_between_loads),
 		cmocka_unit_test(test_readers_beside_writer),
 	};
 

@@ -51,7 +51,9 @@ static int setup(void **state)
 	*state = NULL;
 	if (!has_netns)
 		return 0;
-	run("ip link add wgx0 type veth peer name wgx1 && ip link set wgx1 up");
+	/* Without link-local addresses: routes of theirs come late, and would wake a watch that has missed something else. */
+	run("ip link add wgx0 type veth peer name wgx1 && ip link set wgx0 addrgenmode none");
+	run("ip link set wgx1 addrgenmode none up");
 	run("ip link set wgx0 mtu 1420 && ip addr add 10.9.0.1/24 dev wgx0 && ip addr add fd09::1/64 dev wgx0 nodad");
 	*state = watch_start("wgx0");
 	return 0;
@@ -153,9 +155,12 @@ static void test_route_mtu(void **state)
 	/* A metric above the device's MTU says nothing. */
 	run("ip route change 10.8.0.0/16 dev wgx0 mtu 9000");
 	expect_state(*state, true, true, 1420, 1420);
-	/* IPv4 routes go silently with the link. */
+	/* IPv4 routes go silently with the link; IPv6 ones would tell. */
 	run("ip route change 10.8.0.0/16 dev wgx0 mtu 1390");
 	expect_state(*state, true, true, 1420, 1390);
+	run("echo 1 > /proc/sys/net/ipv6/conf/wgx0/disable_ipv6");
+	while (wait_for_events(netlink_watch_fd(*state), 100))
+		netlink_watch_update(*state);
 	run("ip link set wgx0 down");
 	expect_state(*state, true, false, 1420, 1420);
 }
@@ -254,6 +259,18 @@ static struct endpoint endpoint(const char *remote, const char *src, const char 
 	return e;
 }
 
+/* Links report their carrier when it suits them: waits for a moment without events, in which none is reported. */
+static void settle(struct netlink_underlay *underlay)
+{
+	for (unsigned int i = 0; i < 100; i++) {
+		while (wait_for_events(netlink_underlay_fd(underlay), 20))
+			netlink_underlay_update(underlay);
+		if (!netlink_underlay_update(underlay))
+			return;
+	}
+	fail_msg("events without end");
+}
+
 static int setup_underlay(void **state)
 {
 	int error = 1;
@@ -262,14 +279,13 @@ static int setup_underlay(void **state)
 	if (!has_netns)
 		return 0;
 	run("ip link add wgx0 type veth peer name wgx1 && ip link add wgx2 type veth peer name wgx3");
-	run("for i in 0 1 2 3; do ip link set wgx$i up; done");
+	run("for i in 0 1 2 3; do ip link set wgx$i addrgenmode none up; done");
 	run("ip addr add 192.0.2.1/24 dev wgx0 && ip addr add 198.51.100.1/24 dev wgx2");
 	run("ip addr add 2001:db8::1/64 dev wgx0 nodad && ip route add default via 192.0.2.254");
 	*state = netlink_underlay_create(&error);
 	assert_non_null(*state);
 	assert_int_equal(error, 0);
-	while (wait_for_events(netlink_underlay_fd(*state), 50))
-		netlink_underlay_update(*state);
+	settle(*state);
 	return 0;
 }
 
@@ -287,9 +303,7 @@ static void expect_underlay_event(struct netlink_underlay *underlay, const char 
 	if (!wait_for_events(netlink_underlay_fd(underlay), 2000))
 		fail_msg("no event: %s", command);
 	assert_true(netlink_underlay_update(underlay));
-	while (wait_for_events(netlink_underlay_fd(underlay), 20))
-		netlink_underlay_update(underlay);
-	assert_false(netlink_underlay_update(underlay));
+	settle(underlay);
 }
 
 static void test_underlay_events(void **state)
@@ -297,7 +311,6 @@ static void test_underlay_events(void **state)
 	struct netlink_underlay *underlay = *state;
 
 	REQUIRE_NETNS();
-	assert_false(netlink_underlay_update(underlay));
 	expect_underlay_event(underlay, "ip addr add 192.0.2.2/24 dev wgx0");
 	expect_underlay_event(underlay, "ip addr del 192.0.2.2/24 dev wgx0");
 	expect_underlay_event(underlay, "ip addr add 2001:db8::2/64 dev wgx0 nodad");
@@ -390,7 +403,8 @@ static int as_nobody(int fd, int ifindex, const struct endpoint *good, const str
 		return 3;
 	if (!netlink_underlay_src_is_valid(underlay, good, 0x51) || netlink_underlay_src_is_valid(underlay, bad, 0x51))
 		return 4;
-	if (netlink_underlay_update(underlay) || netlink_watch_update(watch))
+	netlink_underlay_update(underlay);
+	if (netlink_watch_update(watch))
 		return 5;
 	netlink_underlay_free(underlay);
 	netlink_watch_free(watch);

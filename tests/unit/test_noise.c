@@ -285,28 +285,15 @@ static void test_flood(void **state)
 		for (size_t i = start_ns ? 0 : 5; i < sizeof(steps) / sizeof(steps[0]); i++) {
 			struct noise_handshake before;
 
-			assert_true(initiate(&p, &p.a, &msg, 1));
+			/* What was refused comes again: it must not count as seen. */
+			if (!start_ns || !i || steps[i - 1].want == DROP_NONE)
+				assert_true(initiate(&p, &p.a, &msg, 1));
 			before = p.b.hs;
 			assert_int_equal(receive_initiation(&p.b, &msg, start_ns + steps[i].after_ns), steps[i].want);
-			if (steps[i].want && i > 1)
+			if (steps[i].want != DROP_NONE)
 				assert_memory_equal(&p.b.hs, &before, sizeof(before));
 		}
 	}
-}
-
-/* A refused flood does not count as seen: the same message is good later. */
-static void test_flood_is_not_replay(void **state)
-{
-	struct message_handshake_initiation msg;
-	struct pair p;
-
-	(void)state;
-	pair_init(&p);
-	assert_true(initiate(&p, &p.a, &msg, 1));
-	assert_int_equal(receive_initiation(&p.b, &msg, p.now_ns), DROP_NONE);
-	assert_true(initiate(&p, &p.a, &msg, 1));
-	assert_int_equal(receive_initiation(&p.b, &msg, p.now_ns + 5 * MS), DROP_HANDSHAKE_FLOOD);
-	assert_int_equal(receive_initiation(&p.b, &msg, p.now_ns + 25 * MS), DROP_NONE);
 }
 
 static void test_psk_mismatch(void **state)
@@ -383,33 +370,6 @@ static void test_no_identity(void **state)
 	assert_memory_equal(&p.b.hs, &before, sizeof(before));
 }
 
-static void test_identity_is_clamped(void **state)
-{
-	struct noise_static_identity identity;
-	uint8_t key[32];
-
-	(void)state;
-	memset(key, 0xff, 32);
-	noise_identity_set(&identity, key);
-	assert_true(identity.has_identity);
-	vectors_assert_hex(identity.private_key, 32,
-			   "f8ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
-	assert_true(x25519_public(key, identity.private_key));
-	assert_memory_equal(identity.public_key, key, 32);
-}
-
-/* What libsodium refuses, and the same with the bit set that X25519 ignores. */
-static const char *const low_order[] = {
-	"0000000000000000000000000000000000000000000000000000000000000000",
-	"0100000000000000000000000000000000000000000000000000000000000000",
-	"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-	"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-};
-
 /* An initiation's second half, sealed as if ss were zero. */
 static void seal_timestamp_for_zero(struct noise_initiation *initiation, const uint8_t remote_static[32])
 {
@@ -431,11 +391,11 @@ static void test_low_order_peer(void **state)
 	struct pair p;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(low_order) / sizeof(low_order[0]); i++) {
+	for (size_t i = 0; i < VECTORS_LOW_ORDER; i++) {
 		uint8_t point[32];
 
 		pair_init(&p);
-		vectors_from_hex(point, 32, low_order[i]);
+		vectors_from_hex(point, 32, vectors_low_order[i]);
 		noise_handshake_init(&p.a.hs, point);
 		for (int again = 0; again < 2; again++) {
 			assert_false(initiate(&p, &p.a, &initiation, 1));
@@ -457,7 +417,7 @@ static void test_low_order_ephemeral(void **state)
 	struct pair p;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(low_order) / sizeof(low_order[0]); i++) {
+	for (size_t i = 0; i < VECTORS_LOW_ORDER; i++) {
 		static const uint8_t zero[32];
 		struct noise_symmetric s;
 		uint8_t key[32], point[32];
@@ -465,7 +425,7 @@ static void test_low_order_ephemeral(void **state)
 		pair_init(&p);
 		complete(&p, &p.a, &p.b, 1, 2);
 		p.now_ns += 1000 * MS;
-		vectors_from_hex(point, 32, low_order[i]);
+		vectors_from_hex(point, 32, vectors_low_order[i]);
 
 		noise_core_init(&s, wireguard_prologue, sizeof(wireguard_prologue) - 1, p.b.identity.public_key);
 		mix_ephemeral(&s, point);
@@ -622,11 +582,9 @@ int main(void)
 		cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_replay_between_the_halves),
 		cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_flood_is_not_replay),
 		cmocka_unit_test(test_psk_mismatch),
 		cmocka_unit_test(test_wrong_identity),
 		cmocka_unit_test(test_no_identity),
-		cmocka_unit_test(test_identity_is_clamped),
 		cmocka_unit_test(test_low_order_peer),
 		cmocka_unit_test(test_low_order_ephemeral),
 		cmocka_unit_test(test_states),

@@ -275,6 +275,21 @@ static void test_own_known_answer(void **state)
 			   "4dd78ec86daaa1034639ed326df9afecc3c47a881689e2a9f37a5e55a8131a2d");
 }
 
+static void test_identity_is_clamped(void **state)
+{
+	struct noise_static_identity identity;
+	uint8_t key[32];
+
+	(void)state;
+	memset(key, 0xff, 32);
+	noise_identity_set(&identity, key);
+	assert_true(identity.has_identity);
+	vectors_assert_hex(identity.private_key, 32,
+			   "f8ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
+	assert_true(x25519_public(key, identity.private_key));
+	assert_memory_equal(identity.public_key, key, 32);
+}
+
 /* ------ Timestamps ------ */
 
 static void test_tai64n(void **state)
@@ -319,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_cacophony),
 		cmocka_unit_test(test_flynn),
 		cmocka_unit_test(test_own_known_answer),
+		cmocka_unit_test(test_identity_is_clamped),
 		cmocka_unit_test(test_tai64n),
 	};
 

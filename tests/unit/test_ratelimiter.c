@@ -171,10 +171,12 @@ static void test_collect(void **state)
 	}
 	assert_int_equal(ratelimiter_collect(limiter, later_ns), 500);
 	for (uint32_t i = 0; i < 1000; i++) {
-		number_to_addr(addr, i);
 		/* The odd ones have got two tokens in 100 ms, the even ones begin anew. */
+		int n_tokens = i % 2 ? 2 : RATELIMITER_BURST;
+
+		number_to_addr(addr, i);
 		for (int j = 0; j < RATELIMITER_BURST; j++)
-			assert_int_equal(ratelimiter_allow(limiter, addr, 4, later_ns), j < (i % 2 ? 2 : RATELIMITER_BURST));
+			assert_int_equal(ratelimiter_allow(limiter, addr, 4, later_ns), j < n_tokens);
 	}
 	assert_int_equal(ratelimiter_collect(limiter, later_ns), 1000);
 	assert_int_equal(ratelimiter_collect(limiter, later_ns + 60 * NS_PER_SECOND), 0);

@@ -51,7 +51,8 @@ static void parse_status(struct device_config *status, const char *text)
 
 static const char pretty_text[] =
 	"interface: wg0\n  public key: " PUBLIC "\n  private key: (hidden)\n  listening port: 51820\n  fwmark: 0xca6c\n"
-	"\npeer: " KEY2 "\n  preshared key: (hidden)\n  endpoint: [2001:db8::1]:5\n  allowed ips: 10.0.0.0/8, fd00::/8\n"
+	"\npeer: " KEY2
+	"\n  preshared key: (hidden)\n  endpoint: [2001:db8::1]:5\n  allowed ips: 10.0.0.0/8, fd00::/8\n"
 	"  latest handshake: 1 minute, 3 seconds ago\n  transfer: 1023 B received, 1.50 KiB sent\n"
 	"  persistent keepalive: every 25 seconds\n"
 	"\npeer: " KEY3 "\n  allowed ips: ::/0\n"
@@ -94,15 +95,16 @@ static void test_colours_and_facts(void **state)
 			      "last_handshake_time_sec=1700000001\nallowed_ip=10.0.0.0/8\n");
 	show_pretty(to, "wg0", &status, &extra, &style);
 	fclose(to);
-	assert_string_equal(out, "\033[0m\033[32m\033[1minterface\033[0m: \033[32mwg0\033[0m\n"
-				 "  \033[1mpublic key\033[0m: " PUBLIC "\n  \033[1mprivate key\033[0m: " KEY "\n"
-				 "  \033[1mdata path\033[0m: skb\n  \033[1mworkers\033[0m: 2\n"
-				 "\n\033[33m\033[1mpeer\033[0m: \033[33m" KEY2 "\033[0m\n"
-				 "  \033[1mpreshared key\033[0m: " KEY3 "\n"
-				 "  \033[1mallowed ips\033[0m: 10.0.0.0\033[36m/\033[0m8\n"
-				 "  \033[1mlatest handshake\033[0m: (\033[31mSystem clock wound backward; connection problems "
-				 "may ensue.\033[0m)\n"
-				 "  \033[1mtransfer\033[0m: 5.00 \033[36mGiB\033[0m received, 0 \033[36mB\033[0m sent\n");
+	assert_string_equal(
+		out, "\033[0m\033[32m\033[1minterface\033[0m: \033[32mwg0\033[0m\n"
+		     "  \033[1mpublic key\033[0m: " PUBLIC "\n  \033[1mprivate key\033[0m: " KEY "\n"
+		     "  \033[1mdata path\033[0m: skb\n  \033[1mworkers\033[0m: 2\n"
+		     "\n\033[33m\033[1mpeer\033[0m: \033[33m" KEY2 "\033[0m\n"
+		     "  \033[1mpreshared key\033[0m: " KEY3 "\n"
+		     "  \033[1mallowed ips\033[0m: 10.0.0.0\033[36m/\033[0m8\n"
+		     "  \033[1mlatest handshake\033[0m: (\033[31mSystem clock wound backward; connection problems "
+		     "may ensue.\033[0m)\n"
+		     "  \033[1mtransfer\033[0m: 5.00 \033[36mGiB\033[0m received, 0 \033[36mB\033[0m sent\n");
 	free(out);
 	device_config_deinit(&status);
 }
@@ -121,9 +123,11 @@ static const struct {
 	{ "latest-handshakes", KEY "\t0\n" KEY2 "\t1699999937\n" KEY3 "\t1600000000\n", "" },
 	{ "transfer", KEY "\t0\t0\n" KEY2 "\t1023\t1536\n" KEY3 "\t0\t0\n", "" },
 	{ "persistent-keepalive", KEY "\toff\n" KEY2 "\t25\n" KEY3 "\toff\n", "" },
-	{ "dump", KEY "\t" PUBLIC "\t51820\t0xca6c\n" KEY "\t(none)\t(none)\t(none)\t0\t0\t0\toff\n" KEY2 "\t" KEY3
-		  "\t[2001:db8::1]:5\t10.0.0.0/8,fd00::/8\t1699999937\t1023\t1536\t25\n" KEY3
-		  "\t(none)\t(none)\t::/0\t1600000000\t0\t0\toff\n", "(none)\t(none)\t0\toff\n" },
+	{ "dump",
+	  KEY "\t" PUBLIC "\t51820\t0xca6c\n" KEY "\t(none)\t(none)\t(none)\t0\t0\t0\toff\n" KEY2 "\t" KEY3
+	      "\t[2001:db8::1]:5\t10.0.0.0/8,fd00::/8\t1699999937\t1023\t1536\t25\n" KEY3
+	      "\t(none)\t(none)\t::/0\t1600000000\t0\t0\toff\n",
+	  "(none)\t(none)\t0\toff\n" },
 };
 
 /* Also with the name in front of every line. */
@@ -242,7 +246,7 @@ struct agent {
 	int fd;
 	size_t n_answers;
 	const char *const *answers; /* NULL: closes without one */
-	bool reads_all; /* or answers after the first bytes, and closes */
+	bool reads_all;		    /* or answers after the first bytes, and closes */
 	char request[256];
 };
 
@@ -307,8 +311,10 @@ static void agent_close(struct agent *agent)
 
 static void test_client_get(void **state)
 {
-	static const char *const answers[] = { "listen_port=5\nerrno=0\n\n", "errno=22\n\n", "errno=-22\n\n", NULL, "errno=0",
-					       "listen_port=x\nerrno=0\n\n" };
+	static const char *const answers[] = {
+		"listen_port=5\nerrno=0\n\n", "errno=22\n\n", "errno=-22\n\n", NULL, "errno=0",
+		"listen_port=x\nerrno=0\n\n"
+	};
 	static const int results[] = { 0, -EINVAL, -EINVAL, -EPROTO, 0, -EPROTO };
 	struct device_config status;
 	struct agent agent;
@@ -334,7 +340,8 @@ static void test_client_get(void **state)
 
 static void test_client_set(void **state)
 {
-	static const char *const answers[] = { "errno=0\n\n", "errno=-98\n\n", "errno=98\n\n", NULL, "errno=\n\n", "x\n\n" };
+	static const char *const answers[] = { "errno=0\n\n", "errno=-98\n\n", "errno=98\n\n",
+					       NULL,	      "errno=\n\n",    "x\n\n" };
 	static const int results[] = { 0, -EADDRINUSE, -EADDRINUSE, -EPROTO, -EPROTO, -EPROTO };
 	struct device_config config = { .flags = CONFIG_DEVICE_HAS_LISTEN_PORT, .listen_port = 7 };
 	struct agent agent;
@@ -372,8 +379,12 @@ static void test_client_early_answer(void **state)
 
 static void test_client_extra(void **state)
 {
-	static const char *const answers[] = { "aead=libsodium\nworkers=2\nerrno=0\n\n", NULL, "errno=-22\n\n", "aead=x\n",
-					       "nonsense\n\n", "errno=0\n\n" };
+	static const char *const answers[] = { "aead=libsodium\nworkers=2\nerrno=0\n\n",
+					       NULL,
+					       "errno=-22\n\n",
+					       "aead=x\n",
+					       "nonsense\n\n",
+					       "errno=0\n\n" };
 	struct uapi_client_extra extra;
 	struct agent agent;
 

@@ -67,7 +67,8 @@ static void move_to_other(const char *name)
 
 /* ------ Opening ------ */
 
-static void create(char name[static IFNAMSIZ], const char *wanted, unsigned int n, int *fds, struct tun_features *features)
+static void create(char name[static IFNAMSIZ], const char *wanted, unsigned int n, int *fds,
+		   struct tun_features *features)
 {
 	snprintf(name, IFNAMSIZ, "%s", wanted);
 	assert_int_equal(tun_create(name, n, fds, features), 0);

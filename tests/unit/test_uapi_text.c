@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "../../user/uapi_text.c"
@@ -159,8 +160,8 @@ static void test_set_lines(void **state)
 		snprintf(line, sizeof(line), "%s", set_cases[i].line);
 		result = uapi_set_parse_line(&parser, line);
 		if (result != set_cases[i].result)
-			fail_msg("%s (%s): %d, not %d", set_cases[i].line, set_cases[i].in_peer ? "peer" : "device", result,
-				 set_cases[i].result);
+			fail_msg("%s (%s): %d, not %d", set_cases[i].line, set_cases[i].in_peer ? "peer" : "device",
+				 result, set_cases[i].result);
 		assert_int_equal(parser.line, set_cases[i].in_peer ? 2 : 1);
 		device_config_deinit(&config);
 	}
@@ -172,12 +173,13 @@ static void test_set_values(void **state)
 	const struct config_peer *peer;
 
 	(void)state;
-	assert_int_equal(parse_set_text(&config, "private_key=" HEX "\nlisten_port=1\nlisten_port=65535\nfwmark=4294967295\n"
-						 "replace_peers=true\npublic_key=" HEX_UPPER "\nupdate_only=true\n"
-						 "preshared_key=" HEX "\nendpoint=192.0.2.1:5\n"
-						 "persistent_keepalive_interval=65535\nreplace_allowed_ips=true\n"
-						 "allowed_ip=10.1.2.3/8\nallowed_ip=-fd00::1/64\nprotocol_version=1\n"
-						 "public_key=" HEX "\nremove=true\n"),
+	assert_int_equal(parse_set_text(&config,
+					"private_key=" HEX "\nlisten_port=1\nlisten_port=65535\nfwmark=4294967295\n"
+					"replace_peers=true\npublic_key=" HEX_UPPER "\nupdate_only=true\n"
+					"preshared_key=" HEX "\nendpoint=192.0.2.1:5\n"
+					"persistent_keepalive_interval=65535\nreplace_allowed_ips=true\n"
+					"allowed_ip=10.1.2.3/8\nallowed_ip=-fd00::1/64\nprotocol_version=1\n"
+					"public_key=" HEX "\nremove=true\n"),
 			 0);
 	assert_int_equal(config.flags, CONFIG_DEVICE_HAS_PRIVATE_KEY | CONFIG_DEVICE_HAS_LISTEN_PORT |
 					       CONFIG_DEVICE_HAS_FWMARK | CONFIG_DEVICE_REPLACE_PEERS);
@@ -226,8 +228,8 @@ static void fill_randomly(struct device_config *config, bool is_status)
 			peer->flags |= CONFIG_PEER_HAS_PRESHARED_KEY;
 		}
 		if (random() % 2) {
-			assert_true(endpoint_parse(&peer->endpoint,
-						   random() % 2 ? "192.0.2.1:51820" : "[2001:db8::1]:9"));
+			assert_true(
+				endpoint_parse(&peer->endpoint, random() % 2 ? "192.0.2.1:51820" : "[2001:db8::1]:9"));
 			peer->flags |= CONFIG_PEER_HAS_ENDPOINT;
 		}
 		peer->flags |= CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE;
@@ -318,9 +320,10 @@ static void test_get_round_trip(void **state)
 /* Letter for letter: what stock tools parse. */
 static void test_get_text(void **state)
 {
-	static const char nothing_set[] = "public_key=" ZERO "\npreshared_key=" ZERO "\nprotocol_version=1\n"
-					  "last_handshake_time_sec=0\nlast_handshake_time_nsec=0\ntx_bytes=0\nrx_bytes=0\n"
-					  "persistent_keepalive_interval=0\n";
+	static const char nothing_set[] =
+		"public_key=" ZERO "\npreshared_key=" ZERO "\nprotocol_version=1\n"
+		"last_handshake_time_sec=0\nlast_handshake_time_nsec=0\ntx_bytes=0\nrx_bytes=0\n"
+		"persistent_keepalive_interval=0\n";
 	static const char all_set[] = "private_key=" HEX "\nlisten_port=51820\nfwmark=51820\npublic_key=" HEX "\n"
 				      "preshared_key=" HEX "\nprotocol_version=1\nendpoint=[2001:db8::1]:51820\n"
 				      "last_handshake_time_sec=1700000000\nlast_handshake_time_nsec=5\ntx_bytes=7\n"

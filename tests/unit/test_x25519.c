@@ -95,26 +95,15 @@ static void test_wycheproof(void **state)
 	assert_int_equal(n_zero, 31);
 }
 
-/* The points of low order on the curve and its twist, and their spellings that are not reduced. */
 static void test_low_order_refused(void **state)
 {
-	static const char *const points[] = {
-		"0000000000000000000000000000000000000000000000000000000000000000",
-		"0100000000000000000000000000000000000000000000000000000000000000",
-		"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-		"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-	};
 	uint8_t private_key[32], point[32], out[32];
 	uint64_t seed = 1;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+	for (size_t i = 0; i < VECTORS_LOW_ORDER; i++) {
 		vectors_random_bytes(private_key, 32, &seed);
-		vectors_from_hex(point, 32, points[i]);
+		vectors_from_hex(point, 32, vectors_low_order[i]);
 		assert_false(x25519_shared(out, private_key, point));
 	}
 }

@@ -32,6 +32,10 @@ size_t vectors_bytes(uint8_t *out, size_t size, struct json_object *object, cons
 /* Fails the test, showing both, unless the bytes are those of the text. */
 void vectors_assert_hex(const void *bytes, size_t len, const char *hex);
 
+/* Curve25519's points of low order, its twist's, and spellings of them that are not reduced. */
+#define VECTORS_LOW_ORDER 8
+extern const char *const vectors_low_order[VECTORS_LOW_ORDER];
+
 /* A seeded generator (splitmix64): the same bytes in each run. */
 uint64_t vectors_random(uint64_t *seed);
 void vectors_random_bytes(void *out, size_t len, uint64_t *seed);

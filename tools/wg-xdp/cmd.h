@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The subcommands: one function each, in the file of its name. argv[0] is the subcommand; the result is the exit code. */
+/* The subcommands: one function each, in the file of its name. argv[0] is the subcommand, the result the exit code. */
 #ifndef WG_XDP_CMD_H
 #define WG_XDP_CMD_H
 
@@ -25,6 +25,7 @@ int cmd_genkey(int argc, char **argv); /* and genpsk */
 int cmd_pubkey(int argc, char **argv);
 int cmd_up(int argc, char **argv);
 int cmd_down(int argc, char **argv);
+int cmd_save(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -160,7 +160,8 @@ static bool parse_address(struct parser *parser, char *value)
 
 	while ((text = strsep(&value, ", \t"))) {
 		if (*text && !conf_address_parse(text, &family, addr, &cidr))
-			return fail(parser, "address is not like 10.0.0.1/24 or fd00::1/64: `%s'", conf_quote(quoted, text));
+			return fail(parser, "address is not like 10.0.0.1/24 or fd00::1/64: `%s'",
+				    conf_quote(quoted, text));
 		if (*text && !add(parser, &parser->conf->addresses, text))
 			return false;
 	}
@@ -180,7 +181,8 @@ static bool parse_dns(struct parser *parser, char *value)
 		if (!*text)
 			continue;
 		if ((is_v4 || is_v6) && inet_pton(is_v6 ? AF_INET6 : AF_INET, text, addr) != 1)
-			return fail(parser, "DNS server is not an IPv4 or IPv6 address: `%s'", conf_quote(quoted, text));
+			return fail(parser, "DNS server is not an IPv4 or IPv6 address: `%s'",
+				    conf_quote(quoted, text));
 		if (!add(parser, is_v4 || is_v6 ? &parser->conf->dns : &parser->conf->dns_search, text))
 			return false;
 	}
@@ -214,7 +216,8 @@ static bool parse_table(struct parser *parser, char *value)
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (!strcasecmp(value, tables[i].name))
 			conf->table_number = tables[i].number;
-	if (conf->table_number || (conf_parse_number(value, UINT32_MAX, true, &conf->table_number) && conf->table_number))
+	if (conf->table_number ||
+	    (conf_parse_number(value, UINT32_MAX, true, &conf->table_number) && conf->table_number))
 		return true;
 	return fail(parser, "table is neither `auto', `off', `main' nor a number from 1 to 4294967295: `%s'",
 		    conf_quote(quoted, value));
@@ -377,8 +380,10 @@ static bool fail_keyword(struct parser *parser, const char *name)
 	char quoted[CONF_QUOTED_SIZE];
 
 	if (quick && !(parser->flags & CONF_FILE_ALLOW_QUICK))
-		return fail(parser, "`%s' is not for this command: use `" PROG_NAME " up', or filter the file "
-			    "through `" PROG_NAME " strip'", quick->name);
+		return fail(parser,
+			    "`%s' is not for this command: use `" PROG_NAME " up', or filter the file "
+			    "through `" PROG_NAME " strip'",
+			    quick->name);
 	if (quick || find_keyword(interface_keywords, name))
 		return fail(parser, "`%s' belongs into the [Interface] section", name);
 	if (find_keyword(peer_keywords, name))

@@ -170,8 +170,10 @@ static bool parse_allowed_ip(const char *text, struct config_peer *peer, bool re
 	struct config_allowed_ip parsed;
 
 	if (!config_allowed_ip_parse(&parsed, text)) {
-		snprintf(error, CONF_ERROR_SIZE, "allowed IP is not an address with a prefix length, like 10.0.0.0/8 or "
-			 "fd00::/8: `%s'", conf_quote(quoted, text));
+		snprintf(error, CONF_ERROR_SIZE,
+			 "allowed IP is not an address with a prefix length, like 10.0.0.0/8 or "
+			 "fd00::/8: `%s'",
+			 conf_quote(quoted, text));
 		return false;
 	}
 	warn_host_bits(text, &parsed, warnings, prefix);

@@ -9,7 +9,8 @@ int cmd_help(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	printf("Usage: " PROG_NAME " <cmd> [<args>]\n"
-	       "       " PROG_NAME " [-f | --foreground] <interface>    runs the agent of a tunnel, as wireguard-go does\n"
+	       "       " PROG_NAME
+	       " [-f | --foreground] <interface>    runs the agent of a tunnel, as wireguard-go does\n"
 	       "\n"
 	       "Available subcommands:\n");
 	for (const struct command *command = commands; command->name; command++)

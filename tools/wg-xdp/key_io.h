@@ -9,7 +9,7 @@
 
 #include "messages.h"
 
-/* With may_be_empty, an empty file (/dev/null) is the zero key, which stands for none. False after saying why on stderr. */
+/* With may_be_empty, an empty file (/dev/null) is the zero key: none. False after saying why on stderr. */
 bool key_io_read(FILE *file, const char *name, bool may_be_empty, uint8_t key[static NOISE_PUBLIC_KEY_LEN]);
 bool key_io_read_path(const char *path, uint8_t key[static NOISE_PUBLIC_KEY_LEN]);
 

@@ -61,7 +61,8 @@ static bool read_retries(int *retries, char *error, size_t error_size)
 		return true;
 	}
 	if (text && !conf_parse_number(text, INT_MAX, false, &number)) {
-		snprintf(error, error_size, "WG_ENDPOINT_RESOLUTION_RETRIES is neither a number nor `infinity': `%s'", text);
+		snprintf(error, error_size, "WG_ENDPOINT_RESOLUTION_RETRIES is neither a number nor `infinity': `%s'",
+			 text);
 		return false;
 	}
 	*retries = (int)number;

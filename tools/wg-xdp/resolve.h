@@ -8,7 +8,7 @@
 
 #include "endpoint.h"
 
-/* Host and port as they stand in an endpoint, brackets off. False, and a sentence in error, when the text is not one. */
+/* Host and port as they stand in an endpoint, brackets off. False, with a sentence in error, if the text is not one. */
 bool resolve_split(const char *text, char **host, char **port, char *error, size_t error_size);
 
 /*

@@ -111,14 +111,10 @@ static bool apply_allowed_ips(struct set *set, const char *value)
 }
 
 static const struct argument arguments[] = {
-	{ "listen-port", apply_listen_port, true, false },
-	{ "fwmark", apply_fwmark, true, false },
-	{ "private-key", apply_private_key, true, false },
-	{ "peer", apply_peer, true, true },
-	{ "remove", apply_remove, false, true },
-	{ "preshared-key", apply_preshared_key, true, true },
-	{ "endpoint", apply_endpoint, true, true },
-	{ "persistent-keepalive", apply_keepalive, true, true },
+	{ "listen-port", apply_listen_port, true, false }, { "fwmark", apply_fwmark, true, false },
+	{ "private-key", apply_private_key, true, false }, { "peer", apply_peer, true, true },
+	{ "remove", apply_remove, false, true },	   { "preshared-key", apply_preshared_key, true, true },
+	{ "endpoint", apply_endpoint, true, true },	   { "persistent-keepalive", apply_keepalive, true, true },
 	{ "allowed-ips", apply_allowed_ips, true, true },
 };
 
@@ -132,10 +128,11 @@ static const struct argument *find_argument(const char *name)
 
 static int usage(FILE *out)
 {
-	fprintf(out, "Usage: " PROG_NAME " set <interface> [listen-port <port>] [fwmark <mark>] [private-key <file path>] "
-		     "[peer <base64 public key> [remove] [preshared-key <file path>] [endpoint <ip>:<port>] "
-		     "[persistent-keepalive <interval seconds>] [allowed-ips [+|-]<ip1>/<cidr1>[,[+|-]<ip2>/<cidr2>]...] "
-		     "]...\n");
+	fprintf(out,
+		"Usage: " PROG_NAME " set <interface> [listen-port <port>] [fwmark <mark>] [private-key <file path>] "
+		"[peer <base64 public key> [remove] [preshared-key <file path>] [endpoint <ip>:<port>] "
+		"[persistent-keepalive <interval seconds>] [allowed-ips [+|-]<ip1>/<cidr1>[,[+|-]<ip2>/<cidr2>]...] "
+		"]...\n");
 	return out == stderr ? 1 : 0;
 }
 
@@ -149,7 +146,9 @@ static bool apply(struct set *set, int argc, char **argv)
 
 		if (!argument || (!is_peer && argument->of_peer != (set->config.n_peers > 0))) {
 			fprintf(stderr, "Invalid argument: %s%s\n", conf_quote(quoted, argv[i]),
-				!argument ? "" : argument->of_peer ? " (belongs after `peer KEY')" : " (belongs before `peer')");
+				!argument	    ? ""
+				: argument->of_peer ? " (belongs after `peer KEY')"
+						    : " (belongs before `peer')");
 			usage(stderr);
 			return false;
 		}

@@ -31,11 +31,15 @@ static int usage(FILE *out)
 		"\n"
 		"--json prints {NAME: {privateKey, publicKey, listenPort, fwmark, peers: {PUBLIC_KEY: {presharedKey,\n"
 		"endpoint, latestHandshake (seconds since 1970), transferRx, transferTx (bytes), persistentKeepalive\n"
-		"(seconds), allowedIps: [PREFIX...]}}, wgXdp: {aead, datapath, workers, drop_REASON, ...}}}. What is not set\n"
-		"or zero is left out; peers and allowedIps are always there, wgXdp only if the tunnel is " PROG_NAME "'s.\n"
+		"(seconds), allowedIps: [PREFIX...]}}, wgXdp: {aead, datapath, workers, drop_REASON, ...}}}. What is "
+		"not set\n"
+		"or zero is left out; peers and allowedIps are always there, wgXdp only if the tunnel is " PROG_NAME
+		"'s.\n"
 		"\n"
-		"WG_HIDE_KEYS=never shows private and preshared keys instead of `(hidden)', for people and in JSON; the\n"
-		"fields private-key, preshared-keys and dump always hold them. WG_COLOR_MODE is `always', `never' or `auto'.\n");
+		"WG_HIDE_KEYS=never shows private and preshared keys instead of `(hidden)', for people and in JSON; "
+		"the\n"
+		"fields private-key, preshared-keys and dump always hold them. WG_COLOR_MODE is `always', `never' or "
+		"`auto'.\n");
 	return out == stderr ? 1 : 0;
 }
 

@@ -181,8 +181,8 @@ static void print_device_field(FILE *out, const char *name, const struct device_
 	fputc('\n', out);
 }
 
-static void print_peer_field(FILE *out, const char *name, const struct device_config *status,
-			     const struct field *field, bool with_interface)
+static void print_peer_field(FILE *out, const char *name, const struct device_config *status, const struct field *field,
+			     bool with_interface)
 {
 	for (size_t i = 0; i < status->n_peers; i++) {
 		begin_line(out, name, with_interface);
@@ -207,8 +207,7 @@ bool show_field_exists(const char *field)
 	return !strcmp(field, "dump") || find_field(field);
 }
 
-void show_field(FILE *out, const char *name, const struct device_config *status, const char *field,
-		bool with_interface)
+void show_field(FILE *out, const char *name, const struct device_config *status, const char *field, bool with_interface)
 {
 	const struct field *found = find_field(field);
 

@@ -2,8 +2,8 @@
 /*
  * The command line's end of the UAPI socket.
  *
- * A request is written whole before the answer is read; when the other side stops reading half way (it answers the first
- * bad line), the answer is still fetched.
+ * A request is written whole before the answer is read; when the other side stops reading half way (it answers the
+ * first bad line), the answer is still fetched.
  */
 #include "uapi_client.h"
 

@@ -89,7 +89,7 @@ static bool check_rfc(struct aead *aead)
 static bool check_len(struct aead *aead, struct aead *reference, uint32_t len)
 {
 	uint8_t key[NOISE_SYMMETRIC_KEY_LEN], plain[CHECK_LEN_MAX];
-	uint8_t want[CHECK_LEN_MAX + NOISE_AUTHTAG_LEN], got[CHECK_LEN_MAX + NOISE_AUTHTAG_LEN];
+	uint8_t want[CHECK_LEN_MAX + NOISE_AUTHTAG_LEN] = { 0 }, got[CHECK_LEN_MAX + NOISE_AUTHTAG_LEN];
 	struct aead_op op = { .src = plain, .dst = want, .len = len, .key = key };
 
 	op.counter = 0x0102030405060708ULL + len;
@@ -99,11 +99,11 @@ static bool check_len(struct aead *aead, struct aead *reference, uint32_t len)
 	aead_seal_burst(reference, &op, 1);
 	op.dst = got;
 	aead_seal_burst(aead, &op, 1);
-	if (memcmp(want, got, len + NOISE_AUTHTAG_LEN))
+	if (memcmp(want, got, len + NOISE_AUTHTAG_LEN) != 0)
 		return false;
 	op.src = got;
 	aead_open_burst(aead, &op, 1);
-	if (!op.ok || memcmp(got, plain, len))
+	if (!op.ok || memcmp(got, plain, len) != 0)
 		return false;
 	memcpy(got, want, len + NOISE_AUTHTAG_LEN);
 	got[len] ^= 1;
