@@ -55,6 +55,8 @@ HARDEN := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LD_HARDEN := -pie -Wl,-z,relro,-z,now
 else
 HARDEN := -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
+# Instrumented code makes GCC see truncations and uninitialised variables that are not there.
+WARNINGS := -Wall -Wextra $(if $(findstring clang,$(CC)),,-Wno-format-truncation -Wno-maybe-uninitialized)
 LD_HARDEN := -pie -fsanitize=$(subst fuzzer-no-link$(comma),,$(SAN))
 endif
 ALL_CPPFLAGS = -Iinclude -Iuser -Itests/unit -I$(BUILD)/bpf -DWG_XDP_VERSION='"$(VERSION)"' -MMD -MP $(CPPFLAGS)

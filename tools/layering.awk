@@ -8,8 +8,8 @@ BEGIN {
 	level(0, "types vmlinux messages maps drop_reason blake2s")
 	level(1, "aead aead_backend aead_sodium aead_ipsecmb x25519 hash secret noise keypair replay cookie ratelimiter")
 	level(1, "allowedips index_table timers encoding gso inner checksum")
-	level(2, "endpoint peer device device_config timer_queue uapi_text log")
-	level(3, "pkt umem xsk outer tun udp_sock udp_rx udp_tx netlink netconf netconf_request bpf_ctl")
+	level(2, "endpoint peer device device_config timer_queue uapi_text log rcu")
+	level(3, "pkt umem xsk outer rcu tun udp_sock udp_rx udp_tx netlink netconf netconf_request bpf_ctl")
 	level(3, "privileged privileged_ops sandbox background uapi_listener")
 	level(4, "receive send handshake worker control uapi config stats state expiry monitor main")
 	# For whoever wants to look at the objects of a level.

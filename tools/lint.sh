@@ -136,7 +136,7 @@ check_purity()
 	return $bad
 }
 
-extra_warnings="-Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wwrite-strings"
+extra_warnings="-Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla"
 
 check_warnings-gcc()
 {

@@ -127,6 +127,7 @@ static void run_housekeeping(struct control *control)
 	uint64_t now_ns = worker_now_ns();
 	size_t n_left;
 
+	control->housekeeping_ns = TIMERS_NEVER;
 	free_retired(control);
 	if (control->state_is_dirty)
 		control_save_state(control);
@@ -135,7 +136,8 @@ static void run_housekeeping(struct control *control)
 	pthread_mutex_unlock(&control->device.lock);
 	n_left += uapi_close_idle(control->uapi, now_ns);
 	control_update_link(control);
-	control->housekeeping_ns = n_left || !control->link ? now_ns + NS_PER_SECOND : TIMERS_NEVER;
+	if (n_left || !control->link)
+		control_want_housekeeping(control);
 }
 
 /* On CLOCK_BOOTTIME: after a suspend, what has become due meanwhile is done at once. */

@@ -32,6 +32,7 @@ struct control {
 	int epoll_fd, timer_fd, wake_fd, handshake_fd, signal_fd;
 	uint64_t timer_set_ns; /* what timer_fd is set to */
 	uint64_t housekeeping_ns; /* when it is due; TIMERS_NEVER: nothing to do */
+	int link_error; /* why the interface is up without sockets; said once */
 	bool state_is_dirty, state_second_half;
 	atomic_bool done;
 	int exit_code;

@@ -79,11 +79,14 @@ static void link_up(struct control *control)
 
 	error = control_open_sockets(control, sockets, &port, device->fwmark);
 	if (error) {
-		log_error("interface is up, but UDP port %u cannot be opened (%s): free the port or set another listen-port; trying again",
-			  port, strerror(-error));
-		control->housekeeping_ns = worker_now_ns() + NS_PER_SECOND;
+		if (error != control->link_error)
+			log_error("interface is up, but UDP port %u cannot be opened (%s): free the port or set another listen-port; trying again",
+				  port, strerror(-error));
+		control->link_error = error;
+		control_want_housekeeping(control);
 		return;
 	}
+	control->link_error = 0;
 	control_swap_sockets(control, sockets);
 	pthread_mutex_lock(&device->lock);
 	device->listen_port = port;

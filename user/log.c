@@ -20,8 +20,11 @@ static char log_tag[IFNAMSIZ] = "wg-xdp";
 
 void log_init(enum log_level level, const char *tag)
 {
+	size_t len = strnlen(tag, sizeof(log_tag) - 1);
+
 	log_threshold = level;
-	snprintf(log_tag, sizeof(log_tag), "%s", tag);
+	memcpy(log_tag, tag, len);
+	log_tag[len] = '\0';
 }
 
 enum log_level log_level_parse(const char *word)

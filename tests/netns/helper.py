@@ -104,7 +104,7 @@ def uapi(path, how=""):
         print(f"send: {error.strerror}", file=sys.stderr)
     sock.settimeout(1)
     reply = b""
-    n_requests = len(re.findall(rb"^[gs]et=1$", request, re.M))
+    n_requests = len(re.findall(rb"^(?:get|set|wg_xdp)=1$", request, re.M))
     while reply.count(b"\nerrno=") + reply.startswith(b"errno=") < n_requests or not reply.endswith(b"\n\n"):
         try:
             data = sock.recv(65536)

@@ -447,6 +447,8 @@ set_up_direct() {
 	sysctl_in 1 net.ipv4.conf.default.rp_filter 0
 	sysctl_in 2 net.ipv4.conf.default.rp_filter 0
 	veth 1 veth1 2 veth2
+	# Removing the first address of a subnet leaves the others.
+	sysctl_in 1 net.ipv4.conf.veth1.promote_secondaries 1
 	start 1 wg1
 	start 2 wg2
 	wg set wg1 private-key <(echo "$key1") listen-port 1 \
@@ -563,7 +565,7 @@ case_d11() {
 }
 
 is_up() {
-	printf 'get=1\n\n' | helper uapi "$(sock "$1")" | grep -qx up=1
+	printf 'wg_xdp=1\n\n' | helper uapi "$(sock "$1")" | grep -qx up=1
 }
 
 section_d() {

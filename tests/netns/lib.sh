@@ -55,6 +55,9 @@ enter() {
 	mount -t tmpfs -o mode=0755 tmpfs "$tmp"
 	mount -t tmpfs -o mode=0755 tmpfs /run
 	mkdir -p /run/netns /etc/wireguard
+	# A copy: a build going on meanwhile does not change what is tested.
+	install -m 0755 "$WG_XDP" "$tmp/wg-xdp"
+	WG_XDP=$tmp/wg-xdp
 	mount -t tmpfs -o mode=0700 tmpfs /etc/wireguard
 	key1=$(wg genkey) key2=$(wg genkey) key3=$(wg genkey) psk=$(wg genpsk)
 	pub1=$(wg pubkey <<< "$key1") pub2=$(wg pubkey <<< "$key2") pub3=$(wg pubkey <<< "$key3")
@@ -88,7 +91,7 @@ check() {
 		echo "not ok $name"
 		n_failed=$((n_failed + 1))
 		tail -n 30 "$tmp/check.log" | sed 's/^/    | /'
-		tail -qn 6 "$tmp"/agent-*.log 2>/dev/null | sed 's/^/    agent | /'
+		grep -hv '^+' "$tmp"/agent-*.log 2>/dev/null | tail -n 12 | sed 's/^/    agent | /'
 	fi
 	return "$status"
 }
@@ -114,8 +117,9 @@ finish() {
 
 # wait_for SECONDS COMMAND...: until it succeeds, looked at every 50 ms.
 wait_for() {
-	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+	local end
 
+	end=$((${EPOCHREALTIME/./} + $(printf %.0f "$1e6")))
 	shift
 	until "$@"; do
 		((${EPOCHREALTIME/./} < end)) || return 1
@@ -169,7 +173,7 @@ add_namespaces() {
 		# No address of ours is ever tentative, and no packet is sent that nobody asked for.
 		sysctl_in $ns net.ipv6.conf.all.accept_dad 0
 		sysctl_in $ns net.ipv6.conf.default.accept_dad 0
-		sysctl_in $ns net.ipv6.conf.all.router_solicitations 0 2>/dev/null
+		sysctl_in $ns net.ipv6.conf.default.router_solicitations 0
 		ip -n "wgx-$ns" link set lo up
 	done
 }

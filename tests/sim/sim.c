@@ -478,3 +478,28 @@ uint64_t sim_drops(const struct sim_node *node, enum drop_reason why)
 {
 	return node->worker.drops[why];
 }
+
+/* ------ What tests do all the time ------ */
+
+void sim_stream(struct sim *sim, unsigned int from, unsigned int to, uint64_t duration_ns, uint64_t interval_ns)
+{
+	uint64_t end_ns = sim->now_ns + duration_ns;
+
+	while (sim->now_ns < end_ns) {
+		sim_send(sim, from, to, 100);
+		sim_run(sim, interval_ns);
+	}
+}
+
+void sim_set_keepalive(struct sim *sim, unsigned int node, unsigned int of, uint16_t interval_s)
+{
+	struct device_config config;
+	struct config_peer *peer;
+
+	device_config_init(&config);
+	peer = device_config_add_peer(&config, sim->nodes[of].public_key);
+	peer->flags = CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE;
+	peer->persistent_keepalive_interval_s = interval_s;
+	sim_apply(&sim->nodes[node], &config);
+	device_config_deinit(&config);
+}

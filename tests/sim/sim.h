@@ -85,6 +85,10 @@ void sim_send(struct sim *sim, unsigned int from, unsigned int to, uint32_t len)
 /* Puts a datagram on the wire as if node from had sent it from its present port. */
 void sim_inject(struct sim *sim, unsigned int from, unsigned int to, const void *data, uint32_t len);
 
+/* One stream of packets of 100 bytes, as regular as a call. */
+void sim_stream(struct sim *sim, unsigned int from, unsigned int to, uint64_t duration_ns, uint64_t interval_ns);
+void sim_set_keepalive(struct sim *sim, unsigned int node, unsigned int of, uint16_t interval_s);
+
 /* Lets everything happen that is due until then. */
 void sim_run_until(struct sim *sim, uint64_t when_ns);
 void sim_run(struct sim *sim, uint64_t duration_ns);

@@ -154,7 +154,7 @@ static int fake_agent(struct privileged_start *start)
 	sem_post(&shared->began);
 	if (shared->mode == MODE_WAIT && shared->n_agents > 1)
 		sem_wait(&shared->may_go);
-	if (start->is_restart && shared->port)
+	if (start->is_restart && shared->cookie)
 		open_port(start);
 	privileged_ready(start->monitor_fd);
 	sem_post(&shared->ready);
@@ -239,11 +239,12 @@ static pid_t start(const struct monitor_options *options)
 /* Reads until text has words in it, or the writers are gone. */
 static bool is_said(int output, const char *words)
 {
+	struct pollfd pollfd = { .fd = output, .events = POLLIN };
 	char text[2048] = "";
 	size_t len = 0;
 	ssize_t got;
 
-	while (!strstr(text, words) && len < sizeof(text) - 1 &&
+	while (!strstr(text, words) && len < sizeof(text) - 1 && poll(&pollfd, 1, WAIT_S * 1000) == 1 &&
 	       (got = read(output, text + len, sizeof(text) - 1 - len)) > 0)
 		text[len += (size_t)got] = '\0';
 	if (!strstr(text, words))
@@ -259,6 +260,8 @@ static bool is_refused(const struct monitor_options *options, const char *why)
 	bool is_ok = is_said(output, why);
 
 	close(output);
+	if (!is_ok)
+		kill(pid, SIGKILL); /* it may have started well */
 	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 1 && is_ok;
 }
 
@@ -554,7 +557,9 @@ static void test_agent_killed(void **state)
 	kill(dead, SIGKILL);
 	assert_restarted(dead, 2);
 	assert_int_equal(shared->cookie, cookie);
+	/* One that does not know its predecessor's port asks for any. */
 	dead = shared->agent;
+	shared->port = 0;
 	tell(COMMAND_DIE);
 	assert_restarted(dead, 3);
 	assert_int_equal(shared->cookie, cookie);
@@ -752,6 +757,29 @@ static void test_two_starts_at_once(void **state)
 	close(second_output);
 }
 
+/* The lock alone, without the socket and the device that also tell. */
+static void test_name_lock(void **state)
+{
+	struct uapi_listener first, second, other;
+
+	(void)state;
+	if (geteuid())
+		skip();
+	assert_int_equal(uapi_listener_lock(&first, directory, TUNNEL), 0);
+	assert_int_equal(uapi_listener_lock(&second, directory, TUNNEL), -EBUSY);
+	assert_int_equal(uapi_listener_lock(&other, directory, "other"), 0);
+	uapi_listener_close(&other);
+	uapi_listener_close(&second);
+	assert_int_equal(count_entries(directory), 1);
+	/* A lock on a file that has been removed excludes nobody, so it must not be taken for one. */
+	assert_int_equal(rename(first.lock_path, socket_path), 0);
+	assert_int_equal(uapi_listener_lock(&second, directory, TUNNEL), 0);
+	uapi_listener_close(&second);
+	uapi_listener_close(&first);
+	unlink(socket_path);
+	assert_int_equal(count_entries(directory), 0);
+}
+
 static void test_other_program_serves(void **state)
 {
 	int fd;
@@ -895,7 +923,7 @@ static void test_no_tun(void **state)
 static void test_background(void **state)
 {
 	struct monitor_options options = usual;
-	char text[256];
+	char text[256], path[64];
 	pid_t starter;
 	ssize_t len;
 	int output;
@@ -912,12 +940,16 @@ static void test_background(void **state)
 	tell(COMMAND_OPEN);
 	assert_int_not_equal(shared->monitor, starter);
 	assert_int_equal(getsid(shared->monitor), shared->monitor);
-	kill(shared->agent, SIGKILL);
-	wait_for(&shared->ready);
 	/* End of file, after what was said before it was ready. */
 	while ((len = read(output, text, sizeof(text))) > 0)
 		;
 	assert_int_equal(len, 0);
+	snprintf(path, sizeof(path), "/proc/%d/fd/2", shared->monitor);
+	len = readlink(path, text, sizeof(text) - 1);
+	assert_int_equal(len, strlen("/dev/null"));
+	assert_memory_equal(text, "/dev/null", (size_t)len);
+	kill(shared->agent, SIGKILL);
+	wait_for(&shared->ready);
 	kill(shared->monitor, SIGTERM);
 	wait_for_end(shared->monitor);
 	assert_nothing_left();
@@ -1017,6 +1049,7 @@ int main(void)
 		TEST(test_backoff),
 		TEST(test_second_start),
 		TEST(test_two_starts_at_once),
+		TEST(test_name_lock),
 		TEST(test_other_program_serves),
 		TEST(test_stale_socket),
 		TEST(test_not_a_socket),

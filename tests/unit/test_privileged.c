@@ -359,11 +359,17 @@ static void assert_netlink_finds(struct fixture *f, const char *expected)
 static void test_tun_netlink(void **state)
 {
 	struct fixture *f = *state;
+	unsigned int n_before;
 
 	REQUIRE_NETNS();
 	assert_netlink_finds(f, TUNNEL);
 	run("ip link set " TUNNEL " name wgx-test-other");
-	assert_netlink_finds(f, "wgx-test-other");
+	n_before = count_fds();
+	for (int i = 0; i < 10; i++)
+		assert_netlink_finds(f, "wgx-test-other");
+	/* The monitor keeps none; after another request it is done with the last. */
+	assert_int_equal(privileged_close_sockets(f->agent_fd), 0);
+	assert_int_equal(count_fds(), n_before);
 }
 
 /* A process in a network namespace of its own, by whose number `ip` finds it. */

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <grp.h>
 #include <linux/bpf.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
@@ -153,8 +154,12 @@ static void test_dropped_state(void **state)
 	assert_int_equal(pipe(hold), 0);
 	pid = fork();
 	if (!pid) {
-		char result = (char)-privileged_drop();
+		const gid_t groups[] = { 1, 2, 3 };
+		char result;
 
+		if (setgroups(3, groups))
+			_exit(1);
+		result = (char)-privileged_drop();
 		close(hold[1]);
 		if (write(ready[1], &result, 1) != 1 || read(hold[0], &byte, 1))
 			_exit(1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A sender and a receiver on the loopback device, and datagrams that know their number. Needs own_netns.h's includes. */
+/* For tests of UDP: a sender and a receiver on the loopback device, and datagrams that know their number. */
 #ifndef WG_XDP_UDP_LOOPBACK_H
 #define WG_XDP_UDP_LOOPBACK_H
 
