@@ -71,7 +71,7 @@ TEST_LIBS = -lcmocka -ljson-c
 NL_CPPFLAGS := -I/usr/include/libnl3
 
 # What runs per packet.
-data_path := aead aead_ipsecmb aead_sodium allowedips gso inner receive replay send tun udp_sock
+data_path := aead aead_ipsecmb aead_sodium allowedips checksum gso inner receive replay send tun udp_rx udp_sock udp_tx
 
 # ------ Sources ------
 

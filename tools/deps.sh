@@ -15,7 +15,7 @@ build="clang llvm gcc libc6-dev make pkg-config libbpf-dev libxdp-dev libelf-dev
 # Packaged for x86-64 only; without it the portable AEAD does all the work.
 build_amd64="libipsec-mb-dev"
 test="libcmocka-dev libjson-c-dev iproute2 iputils-ping iperf3 wireguard-tools wireguard-go tcpdump nftables util-linux
-	procps ethtool valgrind"
+	procps ethtool python3 valgrind"
 lint="clang-tidy clang-format cppcheck sparse shellcheck libclang-rt-dev git"
 
 die()

@@ -138,16 +138,22 @@ check_purity()
 
 extra_warnings="-Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla"
 
+# build_with COMPILER FLAGS: the program with more warnings than usual, the tests with the usual ones.
+build_with()
+{
+	make -s -k -j"$(nproc)" BUILD="build-lint-$1" CC="$1" CPPFLAGS="$2" all &&
+		make -s -k -j"$(nproc)" BUILD="build-lint-$1" CC="$1" tests
+}
+
 check_warnings-gcc()
 {
-	make -s -k -j"$(nproc)" BUILD=build-lint-gcc CC=gcc CPPFLAGS="$extra_warnings -Wduplicated-cond -Wlogical-op" \
-		all tests
+	build_with gcc "$extra_warnings -Wduplicated-cond -Wlogical-op"
 }
 
 check_warnings-clang()
 {
 	command -v clang >/dev/null || return 77
-	make -s -k -j"$(nproc)" BUILD=build-lint-clang CC=clang CPPFLAGS="$extra_warnings" all tests
+	build_with clang "$extra_warnings"
 }
 
 check_clang-tidy()

@@ -129,14 +129,16 @@ static void run_housekeeping(struct control *control)
 
 	control->housekeeping_ns = TIMERS_NEVER;
 	free_retired(control);
-	if (control->state_is_dirty)
+	if (atomic_exchange(&control->device.has_news, false))
+		control->state_is_dirty = true;
+	if (control->state_is_dirty && control->next_save_ns <= now_ns)
 		control_save_state(control);
 	pthread_mutex_lock(&control->device.lock);
 	n_left = ratelimiter_collect(control->device.ratelimiter, now_ns);
 	pthread_mutex_unlock(&control->device.lock);
 	n_left += uapi_close_idle(control->uapi, now_ns);
 	control_update_link(control);
-	if (n_left || !control->link)
+	if (n_left || !control->link || control->state_is_dirty)
 		control_want_housekeeping(control);
 }
 
@@ -237,7 +239,7 @@ static void handle_event(struct control *control, const struct epoll_event *even
 		control->timer_set_ns = 0;
 	} else if (event->data.ptr == &event_wake) {
 		(void)!read(control->wake_fd, &drained, sizeof(drained));
-		if (control->device.has_retired)
+		if (control->device.has_retired || control->device.has_news)
 			control_want_housekeeping(control);
 	} else if (event->data.ptr == &event_signal || event->data.ptr == &event_monitor) {
 		atomic_store(&control->done, true);
@@ -350,7 +352,7 @@ int control_main(struct privileged_start *start)
 		goto err_start;
 	if (start->is_restart)
 		control_restore_state(control);
-	control_follow_device(control);
+	control_update_link(control);
 	log_verbose("AEAD: %s, %u worker(s)", aead_name(control->worker.aead), start->n_workers);
 	privileged_ready(start->monitor_fd);
 	loop(control);

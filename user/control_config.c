@@ -12,6 +12,8 @@
 
 /* A larger configuration is saved with a delay, so that many small changes do not save it as often. */
 #define SAVE_AT_ONCE_PEERS 64
+/* Between two saves, so that those of many peers with new endpoints and timestamps do not keep control busy. */
+#define SAVE_NS_PER_PEER 100000ULL
 
 void control_save_state(struct control *control)
 {
@@ -23,6 +25,7 @@ void control_save_state(struct control *control)
 	if (error)
 		log_error("cannot keep the configuration for a restart: %s", strerror(-error));
 	control->state_is_dirty = false;
+	control->next_save_ns = worker_now_ns() + control->device.n_peers * SAVE_NS_PER_PEER;
 }
 
 /* A successor takes up where the dead agent was, but for its sessions. */

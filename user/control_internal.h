@@ -27,13 +27,15 @@ struct control {
 	bool has_handshake_thread;
 	struct worker handshake_worker;
 	struct uapi_server *uapi;
-	struct netlink_watch *link;
+	struct netlink_watch *link; /* NULL while the device is in another namespace: then it is looked at, not followed */
+	struct netlink_device_state link_state;
 	struct netlink_underlay *underlay;
 	int epoll_fd, timer_fd, wake_fd, handshake_fd, signal_fd;
 	uint64_t timer_set_ns; /* what timer_fd is set to */
 	uint64_t housekeeping_ns; /* when it is due; TIMERS_NEVER: nothing to do */
 	int link_error; /* why the interface is up without sockets; said once */
 	bool state_is_dirty, state_second_half;
+	uint64_t next_save_ns; /* not sooner, however much there is to save */
 	atomic_bool done;
 	int exit_code;
 };
@@ -52,7 +54,7 @@ int control_open_sockets(struct control *control, struct worker_sockets *sockets
 void control_swap_sockets(struct control *control, struct worker_sockets *sockets[]);
 /* Closes and frees pairs that no worker has. */
 void control_free_sockets(struct control *control, struct worker_sockets *sockets[]);
-/* Follows the device into the namespace where it is now; ends the agent when it is gone. */
+/* Finds the device in the namespace where it is now, and reads its state; ends the agent when it is gone. */
 void control_follow_device(struct control *control);
 /* Reads the link's state, and takes the device up or down with it. */
 void control_update_link(struct control *control);

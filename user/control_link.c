@@ -104,46 +104,57 @@ static void link_down(struct control *control)
 	pthread_mutex_unlock(&device->lock);
 	control_swap_sockets(control, NULL);
 	privileged_close_sockets(control->start->monitor_fd);
+	/* Asked while it is down, the kernel wakes us when it comes up. */
+	tun_is_up(control->start->tun_fds[0]);
 	log_verbose("interface down");
 }
 
-/* Follows the device into the namespace where it is now. */
+/*
+ * In our own namespace events tell of changes. Elsewhere a socket that listens for them would keep a namespace alive that
+ * somebody has deleted, and with it the device: there it is read once a second, and when the device comes up.
+ */
 void control_follow_device(struct control *control)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = &control_event_link };
 	int fd, ifindex, error;
+	bool is_elsewhere;
 
 	netlink_watch_free(control->link);
 	control->link = NULL;
-	error = privileged_tun_netlink(control->start->monitor_fd, &fd, &ifindex);
+	error = privileged_tun_netlink(control->start->monitor_fd, &fd, &ifindex, &is_elsewhere);
 	if (error == -ENODEV) {
 		atomic_store(&control->done, true);
 		return;
 	}
 	if (!error)
 		control->link = netlink_watch_create(fd, ifindex, &error);
-	if (control->link)
-		epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, netlink_watch_fd(control->link), &event);
-	else
-		log_error("cannot follow the state of the interface: %s", strerror(-error));
+	if (!control->link) {
+		log_error("cannot read the state of the interface: %s", strerror(-error));
+		return;
+	}
+	control->link_state = *netlink_watch_state(control->link);
+	if (is_elsewhere) {
+		netlink_watch_free(control->link);
+		control->link = NULL;
+		control_want_housekeeping(control);
+		return;
+	}
+	epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, netlink_watch_fd(control->link), &event);
 }
 
 void control_update_link(struct control *control)
 {
-	const struct netlink_device_state *state;
-	bool is_up = tun_is_up(control->start->tun_fds[0]);
+	const struct netlink_device_state *state = &control->link_state;
 
-	if (control->link && netlink_watch_update(control->link) && !netlink_watch_state(control->link)->exists)
+	if (control->link && netlink_watch_update(control->link))
+		control->link_state = *netlink_watch_state(control->link);
+	if (!control->link || !state->exists)
 		control_follow_device(control);
-	if (control->link) {
-		state = netlink_watch_state(control->link);
-		is_up = state->is_up;
-		atomic_store(&control->device.mtu, state->mtu);
-		atomic_store(&control->device.route_mtu, state->route_mtu);
-	}
-	if (is_up && !control->device.is_up)
+	atomic_store(&control->device.mtu, state->mtu);
+	atomic_store(&control->device.route_mtu, state->route_mtu);
+	if (state->is_up && !control->device.is_up)
 		link_up(control);
-	else if (!is_up && control->device.is_up)
+	else if (!state->is_up && control->device.is_up)
 		link_down(control);
 }
 

@@ -503,6 +503,12 @@ void device_collect_kicks(struct device *device)
 
 /* ------ Disposal ------ */
 
+void device_note_news(struct device *device)
+{
+	if (!atomic_exchange(&device->has_news, true))
+		device->hooks.wake_control(device->hooks.arg);
+}
+
 void device_retire_keypairs(struct device *device, struct keypair *dropped)
 {
 	struct keypair *last;

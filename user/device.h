@@ -67,6 +67,7 @@ struct device {
 	struct keypair *retired_keypairs;
 	struct peer *retired_peers; /* by list_next */
 	atomic_bool has_retired;
+	atomic_bool has_news; /* endpoints or timestamps that a successor should know of */
 };
 
 /* Returns 0 or -ENOMEM. The hooks are copied. */
@@ -106,6 +107,9 @@ void device_clear_handshake(struct device *device, struct peer *peer);
 void device_request_initiation(struct peer *peer, bool is_retry, uint64_t now_ns);
 /* Takes one request out; NULL when there is none. */
 struct peer *device_take_initiation(struct device *device, bool *is_retry);
+
+/* An endpoint or a timestamp has changed: wakes control, which will save it. */
+void device_note_news(struct device *device);
 
 /* Takes keypairs out of the index table; freed after a grace period. Chain by next_dropped. */
 void device_retire_keypairs(struct device *device, struct keypair *dropped);

@@ -234,6 +234,7 @@ static enum drop_reason receive_initiation(struct worker *worker, const struct h
 	why = noise_handshake_accept_initiation(&peer->secrets->handshake, &initiation, identity, now_ns);
 	if (why)
 		goto out;
+	device_note_news(device);
 	message_authenticated(peer, message, now_ns);
 	send_response(worker, peer, now_ns);
 out:

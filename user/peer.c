@@ -47,8 +47,10 @@ struct peer *peer_of_owner(struct allowedips_owner *owner)
 
 void peer_set_endpoint(struct peer *peer, const struct endpoint *from)
 {
-	if (!endpoint_equal(&peer->endpoint, from))
-		peer->endpoint = *from;
+	if (endpoint_equal(&peer->endpoint, from))
+		return;
+	peer->endpoint = *from;
+	device_note_news(peer->device);
 }
 
 unsigned int peer_stage(struct peer *peer, struct staged_packet *packet)

@@ -160,7 +160,7 @@ int privileged_set_fwmark(int monitor_fd, uint32_t fwmark)
 	return ask_for_nothing(monitor_fd, &request);
 }
 
-int privileged_tun_netlink(int monitor_fd, int *fd, int *ifindex)
+int privileged_tun_netlink(int monitor_fd, int *fd, int *ifindex, bool *is_elsewhere)
 {
 	const struct privileged_request request = { .op = PRIVILEGED_TUN_NETLINK };
 	struct privileged_answer answer;
@@ -176,6 +176,7 @@ int privileged_tun_netlink(int monitor_fd, int *fd, int *ifindex)
 	}
 	*fd = received.fds[0];
 	*ifindex = answer.ifindex;
+	*is_elsewhere = answer.is_elsewhere;
 	return 0;
 }
 

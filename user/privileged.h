@@ -32,8 +32,9 @@ struct privileged_start {
 /* ------ The agent's requests. Each returns 0 or -errno, and waits for the answer. ------ */
 
 /*
- * Opens (or, for the same port and number, gives again) a group of n socket pairs. The monitor keeps duplicates, so that a
- * dead agent's port answers nobody. *port: 0 for any; gets the port.
+ * Opens (or, for the same port and number, gives again) a group of n socket pairs. The monitor keeps duplicates, so that
+ * a dead agent's port answers nobody. *port: 0 for any (an agent's first such request gets the port of its predecessor,
+ * if that had one); gets the port. On failure a group that is open stays, unless it has the same port.
  */
 int privileged_open_sockets(int monitor_fd, struct udp_sock *socks, unsigned int n, uint16_t *port, uint32_t fwmark);
 /* The interface went down: the monitor drops its duplicates. */
@@ -42,12 +43,15 @@ int privileged_close_sockets(int monitor_fd);
 int privileged_set_fwmark(int monitor_fd, uint32_t fwmark);
 /* Tells the monitor, once, that the tunnel can be used: a start in the background waits for it. No answer. */
 int privileged_ready(int monitor_fd);
-/* A NETLINK_ROUTE socket in the namespace where the tunnel device now is, and its ifindex there; -ENODEV: it is gone. */
-int privileged_tun_netlink(int monitor_fd, int *fd, int *ifindex);
+/*
+ * A NETLINK_ROUTE socket in the namespace where the tunnel device now is, and its ifindex there; -ENODEV: it is gone. As long
+ * as the socket is open, it keeps that namespace alive: when it is elsewhere, not the agent's own, close it soon.
+ */
+int privileged_tun_netlink(int monitor_fd, int *fd, int *ifindex, bool *is_elsewhere);
 
 /*
- * Gives up every privilege for good: user wg-xdp (else nobody), no groups, no capabilities, no_new_privs, not dumpable, no
- * core, seccomp allow-list. Call before threads start; locked memory stays allowed. Returns 0 or -errno.
+ * Gives up every privilege for good: user wg-xdp (else nobody), no groups, no capabilities, no_new_privs, not dumpable,
+ * no core, seccomp allow-list (sandbox.h says what it implies). Call before threads start; locked memory stays allowed. Returns 0 or -errno.
  */
 int privileged_drop(void);
 

@@ -187,6 +187,7 @@ static int tun_netlink(struct privileged_ops *ops, struct reply *reply)
 	netns_fd = ioctl(ops->tun_fd, TUNGETDEVNETNS);
 	if (netns_fd < 0)
 		return errno == EBADFD ? -ENODEV : -errno;
+	reply->answer.is_elsewhere = !is_same_file(netns_fd, ops->netns_fd);
 	err = open_netlink(ops, netns_fd, &fd);
 	close(netns_fd);
 	if (err)

@@ -31,15 +31,15 @@ struct privileged_request {
 };
 
 /*
- * Comes with as many file descriptors as fd4_mask and fd6_mask have bits (bit i: pair i has a socket of that family; IPv4
- * before IPv6), or with one for TUN_NETLINK.
+ * Comes with as many file descriptors as fd4_mask and fd6_mask have bits (bit i: pair i has a socket of that family;
+ * IPv4 before IPv6), or with one for TUN_NETLINK.
  */
 struct privileged_answer {
 	uint64_t fd4_mask, fd6_mask;
 	int32_t error; /* 0 or -errno */
 	uint32_t port;
 	int32_t ifindex;
-	uint32_t zero;
+	uint32_t is_elsewhere; /* TUN_NETLINK: in a namespace that is not the monitor's */
 };
 
 _Static_assert(sizeof(struct privileged_request) == 16, "no padding");
@@ -63,8 +63,8 @@ void privileged_ops_deinit(struct privileged_ops *ops);
 
 /*
  * Takes one message from fd and answers it. *is_ready is set when it is PRIVILEGED_READY. Returns 0; -EAGAIN when none
- * waits; -EPIPE when the agent has closed its end; other -errno when the answer could not be sent, of them -ENOBUFS when
- * the agent does not take its answers.
+ * waits; -EPIPE when the agent has closed its end; other -errno when the answer could not be sent, of them -ENOBUFS
+ * when the agent does not take its answers.
  */
 int privileged_ops_serve(struct privileged_ops *ops, int fd, bool *is_ready);
 /* Called after the agent has died: its successor inherits the group. */

@@ -2,8 +2,8 @@
 /*
  * The UAPI socket of a tunnel as a file: who may have it, how it appears, how its end is noticed.
  *
- * It appears by rename(), listening: wg(8) unlinks a socket that refuses a connection. A lock file beside it, held by the
- * monitor and its agent, lets one process have a tunnel's name, also while a dead one's file still lies there.
+ * It appears by rename(), listening: wg(8) unlinks a socket that refuses a connection. A lock file beside it, held by
+ * the monitor and its agent, lets one process have a tunnel's name, also while a dead one's file still lies there.
  */
 #ifndef WG_XDP_UAPI_LISTENER_H
 #define WG_XDP_UAPI_LISTENER_H

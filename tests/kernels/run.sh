@@ -85,9 +85,9 @@ mirrors()
 suites()
 {
 	case $1 in
-	6.1*) echo "bookworm" ;;
+	6.1 | 6.1.*) echo "bookworm" ;;
+	*) echo "bookworm-backports trixie" ;;
 	esac
-	[[ $1 == 6.1 || $1 == 6.1.* ]] || echo "bookworm-backports trixie"
 }
 
 # apt with a configuration of our own for one suite: lists and state in the cache, sources from $1.
@@ -96,8 +96,8 @@ own_apt()
 	local dir=$1 program=$2
 
 	shift 2
-	"$program" -qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=- \
-		-o Dir::Etc::preferencesparts=- -o "Dir::State=$dir/state" -o "Dir::Cache=$dir/cache" \
+	"$program" -qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::Etc::preferencesparts=/dev/null -o "Dir::State=$dir/state" -o "Dir::Cache=$dir/cache" \
 		-o Dir::State::status=/dev/null -o APT::Sandbox::User=root -o APT::Architecture=amd64 \
 		-o APT::Architectures=amd64 "$@"
 }
@@ -213,14 +213,15 @@ write_second()
 		hostname guest
 		ip link set lo up
 		ulimit -l unlimited
+		# Ports come up a little after their driver; the first number is the device's.
 		for n in {1..100}; do
-			[[ ! -c /dev/vport0p2 ]] || break
+			port=$(compgen -G '/dev/vport*p2') && break
 			sleep 0.1
 		done
 		mkfifo /run/output
-		cat /run/output >/dev/vport0p1 &
+		cat /run/output >"${port%2}1" &
 		(cd "$project" && exec setsid bash -c "$command") </dev/null >/run/output 2>&1
-		echo $? >/dev/vport0p2
+		echo $? >"$port"
 		# Something may have been left running, with the pipe open.
 		for n in {1..20}; do
 			kill -0 $! 2>/dev/null || break
@@ -303,10 +304,15 @@ start_qemu()
 	local version=$1
 	local accel=(-accel tcg,thread=multi)
 
-	[[ ! -w /dev/kvm ]] || accel=(-accel kvm "${accel[@]}")
-	# QEMU takes the first accelerator that works.
+	# A KVM without the processor's help opens, and then meets instructions it cannot emulate. QEMU takes the first
+	# accelerator that it can start.
+	if [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
+		accel=(-accel kvm "${accel[@]}")
+	fi
+	# Without cx16: after an unlocked cmpxchg16b, which Linux 6.12 allocates memory with, the flags of QEMU 7.2's TCG
+	# are wrong.
 	nice -n 19 qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -nic none -machine pc,memory-backend=mem \
-		"${accel[@]}" -cpu max -smp "$cpus" -m "$memory_mib" \
+		"${accel[@]}" -cpu max,-cx16 -smp "$cpus" -m "$memory_mib" \
 		-object "memory-backend-memfd,id=mem,size=${memory_mib}M,share=on" \
 		-chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=machine \
 		-kernel "$cache/$version/boot/vmlinuz-$version" -initrd "$work/initramfs.cpio" \

@@ -7,6 +7,7 @@
   tcp-recv ADDRESS PORT SECONDS        one connection; prints the number of bytes and their SHA-256
   tcp-send ADDRESS PORT BYTES SEED     pseudo-random data; prints the same
   uapi SOCKET [--bytewise]             sends stdin, prints what comes until the other side is silent or closes
+  replay PCAP ADDRESS PORT             sends the last initiation to that port once more, from a port of its own
   memory PID                           exit code 0 when that process's memory holds one of stdin's lines (hex)
 """
 import hashlib
@@ -121,6 +122,24 @@ def uapi(path, how=""):
     return 0
 
 
+def replay(pcap, address, port):
+    with open(pcap, "rb") as file:
+        data = file.read()
+    position, initiation = 24, None
+    while position + 16 <= len(data):
+        length = int.from_bytes(data[position + 8:position + 12], sys.byteorder)
+        udp = data[position + 16 + 14 + 20:position + 16 + length]
+        if udp[2:6] == int(port).to_bytes(2, "big") + (8 + 148).to_bytes(2, "big") and udp[8:12] == b"\1\0\0\0":
+            initiation = udp[8:]
+        position += 16 + length
+    if initiation is None:
+        print("no initiation was captured")
+        return 1
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.sendto(initiation, (address, int(port)))
+    return 0
+
+
 def memory(pid):
     needles = [bytes.fromhex(line) for line in sys.stdin.read().split()]
     n_read = 0
@@ -146,7 +165,7 @@ def memory(pid):
 
 
 COMMANDS = {"udp-recv": udp_recv, "udp-send": udp_send, "tcp-recv": tcp_recv, "tcp-send": tcp_send, "uapi": uapi,
-            "memory": memory}
+            "replay": replay, "memory": memory}
 
 if __name__ == "__main__":
     sys.exit(COMMANDS[sys.argv[1]](*sys.argv[2:]))

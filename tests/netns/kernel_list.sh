@@ -564,10 +564,6 @@ case_d11() {
 	wait_for 0.9 has_sent
 }
 
-is_up() {
-	printf 'wg_xdp=1\n\n' | helper uapi "$(sock "$1")" | grep -qx up=1
-}
-
 section_d() {
 	check "D  two cables, tunnel" set_up_direct || return
 	check "D1 the local v4 address is replaced" case_d1

@@ -15,7 +15,7 @@
 
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 script=${0##*/}
-WG_XDP=$(realpath "${WG_XDP:-${BUILD:-build}/wg-xdp}")
+WG_XDP=$(realpath -m "${WG_XDP:-$here/../../${BUILD:-build}/wg-xdp}")
 export WG_XDP LC_ALL=C
 unset LOG_LEVEL
 PYTHON=/usr/bin/python3
@@ -117,6 +117,7 @@ finish() {
 
 # wait_for SECONDS COMMAND...: until it succeeds, looked at every 50 ms.
 wait_for() {
+	{ local -; set +x; } 2>/dev/null
 	local end
 
 	end=$((${EPOCHREALTIME/./} + $(printf %.0f "$1e6")))
@@ -131,17 +132,21 @@ fails() {
 	if "$@"; then return 1; fi
 }
 
+# What the helpers do themselves is not echoed: "local -" has the option back at the function's end.
 is() {
+	{ local -; set +x; } 2>/dev/null
 	[[ $1 == "$2" ]] || { echo "expected: $2"; echo "     got: $1"; return 1; }
 }
 
 has() {
+	{ local -; set +x; } 2>/dev/null
 	[[ $2 == *"$1"* ]] || { echo "expected: ...$1..."; echo "     got: $2"; return 1; }
 }
 
 # ------ namespaces ------
 
 in_ns() {
+	{ local -; set +x; } 2>/dev/null
 	local ns=$1
 
 	shift
@@ -155,10 +160,17 @@ ip1() { ip -n wgx-1 "$@"; }
 ip2() { ip -n wgx-2 "$@"; }
 helper() { "$PYTHON" "$here/helper.py" "$@"; }
 help_in() {
+	{ local -; set +x; } 2>/dev/null
 	local ns=$1
 
 	shift
 	in_ns "$ns" "$PYTHON" "$here/helper.py" "$@"
+}
+
+# end PID: what a function in the background has started there.
+end() {
+	pkill -P "$1" || true
+	wait "$1" 2>/dev/null || true
 }
 
 sysctl_in() {
@@ -209,6 +221,7 @@ is_gone() { [[ ! -e $(sock "$1") ]]; }
 
 # stop NAME: as everybody may, by removing the socket.
 stop() {
+	{ local -; set +x; } 2>/dev/null
 	local pids
 
 	pids=$(pids_of "$1")
@@ -218,6 +231,7 @@ stop() {
 
 # The processes of a tunnel: all that have its name as last argument.
 pids_of() {
+	{ local -; set +x; } 2>/dev/null
 	local dir args
 
 	for dir in /proc/[0-9]*; do
@@ -229,6 +243,7 @@ pids_of() {
 
 # The one that holds the keys is the child of the other.
 agent_of() {
+	{ local -; set +x; } 2>/dev/null
 	local pid parent pids
 
 	pids=$(pids_of "$1")
@@ -274,6 +289,10 @@ remove_namespaces() {
 endpoint_of() { # tunnel peer
 	wg show "$1" endpoints | awk -v peer="$2" '$1 == peer { print $2 }'
 }
+
+# What only this program tells of itself.
+extra() { printf 'wg_xdp=1\n\n' | helper uapi "$(sock "$1")"; }
+is_up() { extra "$1" | grep -qx up=1; }
 
 transfer_of() { # tunnel: "rx tx" of its only peer
 	wg show "$1" transfer | cut -f 2,3 | tr '\t' ' '

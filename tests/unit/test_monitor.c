@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The monitor with a small agent in place of the real one: each test starts tunnels in a network namespace of its own and
- * a directory of its own, does something to them, and looks at what is left.
+ * The monitor with a small agent in place of the real one: each test starts tunnels, in a network namespace of its own
+ * and a directory of its own, does something to them, and looks at what is left.
  *
  * The agent is told what to do over the UAPI socket, one byte a command, and reports through shared memory.
  */

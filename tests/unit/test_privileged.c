@@ -345,12 +345,14 @@ static void link_name(int fd, int ifindex, char name[static IFNAMSIZ])
 			snprintf(name, IFNAMSIZ, "%s", (const char *)RTA_DATA(attr));
 }
 
-static void assert_netlink_finds(struct fixture *f, const char *expected)
+static void assert_netlink_finds(struct fixture *f, const char *expected, bool expected_elsewhere)
 {
 	char name[IFNAMSIZ] = "";
+	bool is_elsewhere;
 	int fd, ifindex;
 
-	assert_int_equal(privileged_tun_netlink(f->agent_fd, &fd, &ifindex), 0);
+	assert_int_equal(privileged_tun_netlink(f->agent_fd, &fd, &ifindex, &is_elsewhere), 0);
+	assert_int_equal(is_elsewhere, expected_elsewhere);
 	link_name(fd, ifindex, name);
 	assert_string_equal(name, expected);
 	close(fd);
@@ -362,11 +364,11 @@ static void test_tun_netlink(void **state)
 	unsigned int n_before;
 
 	REQUIRE_NETNS();
-	assert_netlink_finds(f, TUNNEL);
+	assert_netlink_finds(f, TUNNEL, false);
 	run("ip link set " TUNNEL " name wgx-test-other");
 	n_before = count_fds();
 	for (int i = 0; i < 10; i++)
-		assert_netlink_finds(f, "wgx-test-other");
+		assert_netlink_finds(f, "wgx-test-other", false);
 	/* The monitor keeps none; after another request it is done with the last. */
 	assert_int_equal(privileged_close_sockets(f->agent_fd), 0);
 	assert_int_equal(count_fds(), n_before);
@@ -404,9 +406,9 @@ static void test_tun_netlink_elsewhere(void **state)
 	elsewhere = start_elsewhere();
 	run("ip link set " TUNNEL " netns %d", elsewhere);
 	assert_int_equal(if_nametoindex(TUNNEL), 0);
-	assert_netlink_finds(f, TUNNEL);
+	assert_netlink_finds(f, TUNNEL, true);
 	run("nsenter --net=/proc/%d/ns/net ip link set " TUNNEL " name wgx-test-far", elsewhere);
-	assert_netlink_finds(f, "wgx-test-far");
+	assert_netlink_finds(f, "wgx-test-far", true);
 	/* And the monitor has come back: its sockets are where they were. */
 	assert_int_equal(privileged_open_sockets(f->agent_fd, &sock, 1, &port, 0), 0);
 	assert_false(is_port_free(port));
@@ -419,11 +421,12 @@ static void test_tun_netlink_elsewhere(void **state)
 static void test_tun_netlink_gone(void **state)
 {
 	struct fixture *f = *state;
+	bool is_elsewhere;
 	int fd, ifindex;
 
 	REQUIRE_NETNS();
 	run("ip link delete " TUNNEL);
-	assert_int_equal(privileged_tun_netlink(f->agent_fd, &fd, &ifindex), -ENODEV);
+	assert_int_equal(privileged_tun_netlink(f->agent_fd, &fd, &ifindex, &is_elsewhere), -ENODEV);
 }
 
 static void test_ready(void **state)
@@ -442,12 +445,13 @@ static void test_monitor_gone(void **state)
 	struct udp_sock sock;
 	uint16_t port = 0;
 	int fds[2], fd, ifindex;
+	bool is_elsewhere;
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	close(fds[1]);
 	assert_int_equal(privileged_open_sockets(fds[0], &sock, 1, &port, 0), -EPIPE);
-	assert_int_equal(privileged_tun_netlink(fds[0], &fd, &ifindex), -EPIPE);
+	assert_int_equal(privileged_tun_netlink(fds[0], &fd, &ifindex, &is_elsewhere), -EPIPE);
 	assert_int_equal(privileged_ready(fds[0]), -EPIPE);
 	close(fds[0]);
 }

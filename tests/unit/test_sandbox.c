@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A process that has given up its privileges: what it is to the kernel, what kills it, and that an agent's work is still
- * possible. It is the whole of privileged_drop() with the filter of this file's sandbox.c.
+ * A process that has given up its privileges: what it is to the kernel, what kills it, and that an agent's work is
+ * still possible. It is the whole of privileged_drop() with the filter of this file's sandbox.c.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -374,7 +374,8 @@ static int work_events(void)
 	CHECK(!epoll_ctl(epoll, EPOLL_CTL_ADD, wake, &event) && !epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &event));
 	CHECK(!timerfd_settime(timer, 0, &soon, NULL));
 	CHECK(epoll_wait(epoll, &event, 1, 5000) == 1);
-	CHECK(write(wake, &value, sizeof(value)) == sizeof(value) && read(wake, &value, sizeof(value)) == sizeof(value));
+	CHECK(write(wake, &value, sizeof(value)) == sizeof(value));
+	CHECK(read(wake, &value, sizeof(value)) == sizeof(value));
 	CHECK(!raise(SIGTERM));
 	CHECK(poll(&(struct pollfd){ .fd = signals, .events = POLLIN }, 1, 5000) == 1);
 	CHECK(!nanosleep(&moment, NULL) && !clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL));
@@ -426,7 +427,9 @@ static int work_network(void)
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	int udp = work_fds[1], listener = work_fds[2], netlink, accepted;
 	struct iovec iov = { .iov_base = "datagram", .iov_len = 8 };
-	struct mmsghdr msg = { .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = &to, .msg_namelen = sizeof(to) } };
+	struct mmsghdr msg = {
+		.msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = &to, .msg_namelen = sizeof(to) },
+	};
 	socklen_t len = sizeof(kernel);
 	char name[IFNAMSIZ] = "", bytes[64];
 	int one = 1;
@@ -441,7 +444,8 @@ static int work_network(void)
 	/* The underlay's netlink socket, as libnl makes it. */
 	netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	CHECK(netlink >= 0 && !setsockopt(netlink, SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)));
-	CHECK(!bind(netlink, (struct sockaddr *)&kernel, len) && !getsockname(netlink, (struct sockaddr *)&kernel, &len));
+	CHECK(!bind(netlink, (struct sockaddr *)&kernel, len));
+	CHECK(!getsockname(netlink, (struct sockaddr *)&kernel, &len));
 	link_name(netlink, 1, name);
 	CHECK(!strcmp(name, "lo"));
 	one = RTNLGRP_LINK;
@@ -513,7 +517,8 @@ static int change_link(void)
 		struct ifinfomsg info;
 	} request = {
 		.header = {
-			.nlmsg_len = sizeof(request), .nlmsg_type = RTM_NEWLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+			.nlmsg_len = sizeof(request), .nlmsg_type = RTM_NEWLINK,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
 		},
 		.info = { .ifi_index = 1, .ifi_change = IFF_UP },
 	};

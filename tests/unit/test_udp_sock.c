@@ -268,6 +268,8 @@ static void test_options(void **state)
 	assert_int_equal(sock.port, port);
 	assert_true(sock.gso4 && sock.gso6);
 	assert_int_equal(option(sock.fd6, IPPROTO_IPV6, IPV6_AUTOFLOWLABEL), 0);
+	assert_int_equal(option(sock.fd4, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_DONT);
+	assert_int_equal(option(sock.fd6, IPPROTO_IPV6, IPV6_MTU_DISCOVER), IPV6_PMTUDISC_DONT);
 	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
 		int fd = fd_of(&sock, is_v6);
 		struct endpoint local;
