@@ -99,7 +99,7 @@ check_columns()
 
 	while read -r file; do
 		expand -t 8 "$file" | awk -v file="$file" '
-			length($0) > 120 { printf "%s:%d: %d columns\n", file, NR, length($0); bad = 1 }
+			length($0) > 127 { printf "%s:%d: %d columns\n", file, NR, length($0); bad = 1 }
 			END { exit bad }' || bad=1
 		grep -nE '[[:blank:]]+$' "$file" | sed "s,:.*,: blanks at the end,;s,^,$file:," | grep . && bad=1
 	done < <(c_files; shell_files; echo Makefile)

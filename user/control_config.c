@@ -28,26 +28,7 @@ void control_save_state(struct control *control)
 	control->next_save_ns = worker_now_ns() + control->device.n_peers * SAVE_NS_PER_PEER;
 }
 
-/* A successor takes up where the dead agent was, but for its sessions. */
-void control_restore_state(struct control *control)
-{
-	struct device_config config;
-	int error;
-
-	device_config_init(&config);
-	error = state_load(control->start->state_fd, &config);
-	if (!error)
-		error = control_apply(control, &config);
-	pthread_mutex_lock(&control->device.lock);
-	if (!error)
-		error = state_load_timestamps(control->start->state_fd, &control->device);
-	pthread_mutex_unlock(&control->device.lock);
-	device_config_deinit(&config);
-	if (error && error != -ENOENT)
-		log_error("cannot restore the configuration after a restart: %s", strerror(-error));
-}
-
-int control_apply(struct control *control, const struct device_config *config)
+static int apply(struct control *control, const struct device_config *config)
 {
 	struct worker_sockets *sockets[PRIVILEGED_MAX_WORKERS] = { 0 };
 	struct device *device = &control->device;
@@ -84,8 +65,39 @@ int control_apply(struct control *control, const struct device_config *config)
 	}
 	if (reopen)
 		control_swap_sockets(control, sockets);
+	return 0;
+}
+
+/*
+ * A successor takes up where the dead agent was, but for its sessions. Saved is again only what is complete: not the
+ * configuration without the timestamps that belong to it.
+ */
+void control_restore_state(struct control *control)
+{
+	struct device_config config;
+	int error;
+
+	device_config_init(&config);
+	error = state_load(control->start->state_fd, &config, &control->state_second_half);
+	if (!error)
+		error = apply(control, &config);
+	pthread_mutex_lock(&control->device.lock);
+	if (!error)
+		error = state_load_timestamps(control->start->state_fd, &control->device);
+	pthread_mutex_unlock(&control->device.lock);
+	device_config_deinit(&config);
+	if (error && error != -ENOENT)
+		log_error("cannot restore the configuration after a restart: %s", strerror(-error));
+}
+
+int control_apply(struct control *control, const struct device_config *config)
+{
+	int error = apply(control, config);
+
+	if (error)
+		return error;
 	control->state_is_dirty = true;
-	if (device->n_peers <= SAVE_AT_ONCE_PEERS)
+	if (control->device.n_peers <= SAVE_AT_ONCE_PEERS)
 		control_save_state(control);
 	control_want_housekeeping(control);
 	return 0;

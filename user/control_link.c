@@ -37,7 +37,8 @@ void control_swap_sockets(struct control *control, struct worker_sockets *socket
 		if (!error)
 			continue;
 		log_error("worker %u cannot use its new sockets: %s", i, strerror(-error));
-		old[i] = sockets[i];
+		if (sockets)
+			old[i] = sockets[i];
 	}
 	rcu_wait();
 	control_free_sockets(control, old);

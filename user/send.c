@@ -113,7 +113,7 @@ static uint8_t *begin_message(struct worker *worker, struct send_slot *slot, uin
 	if (worker->n_ops == WORKER_BURST)
 		seal_burst(worker);
 	i = worker->n_ops++;
-	if (!i || memcmp(&worker->endpoints[worker->n_endpoints - 1], &slot->to, sizeof(slot->to)))
+	if (!i || !endpoint_equal(&worker->endpoints[worker->n_endpoints - 1], &slot->to))
 		worker->endpoints[worker->n_endpoints++] = slot->to;
 	memcpy(message, &hdr, sizeof(hdr));
 	memset(inner + len, 0, padding);

@@ -138,7 +138,7 @@ static int parse_lines(char *text, struct device_config *config)
 	return error;
 }
 
-int state_load(int fd, struct device_config *config)
+int state_load(int fd, struct device_config *config, bool *second_half)
 {
 	struct state_header header;
 	char *text;
@@ -146,6 +146,7 @@ int state_load(int fd, struct device_config *config)
 
 	if (error)
 		return error;
+	*second_half = header.offset == FIRST_HALF;
 	text = malloc(header.text_len + 1);
 	if (!text)
 		return -ENOMEM;

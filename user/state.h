@@ -16,10 +16,10 @@ struct device_config;
 int state_save(int fd, bool *second_half, struct device *device);
 
 /*
- * Reads the configuration that was saved into an empty config (as a set request that replaces everything). Returns 0,
- * -ENOENT when there is none, -EPROTO, -ENOMEM.
+ * Reads the configuration that was saved into an empty config (as a set request that replaces everything), and where the
+ * next save must go to leave it intact. Returns 0, -ENOENT when there is none, -EPROTO, -ENOMEM.
  */
-int state_load(int fd, struct device_config *config);
+int state_load(int fd, struct device_config *config, bool *second_half);
 
 /* After the configuration has been applied: the timestamps. Under the device's lock. */
 int state_load_timestamps(int fd, struct device *device);

@@ -204,6 +204,10 @@ write_second()
 	cat <<-'END'
 		export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 BUILD=$build
 		mkdir -p /run/lock /dev/pts /dev/shm
+		ln -s /proc/self/fd /dev/fd
+		ln -s fd/0 /dev/stdin
+		ln -s fd/1 /dev/stdout
+		ln -s fd/2 /dev/stderr
 		mount -t devpts devpts /dev/pts
 		mount -t tmpfs shm /dev/shm
 		mount -t tmpfs tmp /tmp
@@ -240,11 +244,12 @@ make_initramfs()
 	mkdir -p "$root"/{bin,dev,proc,sys,lower,upper,root,modules}
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	while read -r module; do
-		# busybox loads plain ones only, and shells sort by name.
+		# busybox loads plain ones only, and the shell there takes them by name.
+		((++n))
 		case $module in
-		*.xz) xz -dc "$module" >"$root/modules/$((n++)).ko" ;;
-		*.zst) zstd -qdc "$module" >"$root/modules/$((n++)).ko" ;;
-		*) cp "$module" "$root/modules/$((n++)).ko" ;;
+		*.xz) xz -dc "$module" >"$root/modules/$n.ko" ;;
+		*.zst) zstd -qdc "$module" >"$root/modules/$n.ko" ;;
+		*) cp "$module" "$root/modules/$n.ko" ;;
 		esac
 	done < <(for module in $boot_modules; do
 		modprobe -d "$cache/$version" -S "$version" --show-depends "$module"
@@ -302,7 +307,7 @@ share_root()
 start_qemu()
 {
 	local version=$1
-	local accel=(-accel tcg,thread=multi)
+	local accel=(-accel "tcg,thread=multi")
 
 	# A KVM without the processor's help opens, and then meets instructions it cannot emulate. QEMU takes the first
 	# accelerator that it can start.

@@ -125,6 +125,7 @@ case_log() {
 # ------ death ------
 
 start_capture() { # on the cable; leaves its process in $capture
+	rm -f "$tmp/tcpdump.log" "$tmp/cable.pcap"
 	in_ns 2 tcpdump -i veth2 -n -p -U -s 200 -w "$tmp/cable.pcap" 2> "$tmp/tcpdump.log" &
 	capture=$!
 	wait_for 5 grep -q "listening on" "$tmp/tcpdump.log"

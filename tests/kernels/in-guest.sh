@@ -1,0 +1,673 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# wg-xdp against the kernel's own WireGuard. Each case has a pair of namespaces of its own:
+#
+#      namespace wgx-kernels-N-x                     namespace wgx-kernels-N-k
+#      wgxN 10.77.0.1 fd77::1   ==== WireGuard ====  wgkN 10.77.0.2 fd77::2
+#      wg-xdp, port 1000                             the kernel, port 2000
+#      eth0 192.0.2.1 2001:db8::1  ---- veth ----    eth0 192.0.2.2 2001:db8::2
+#
+#   tests/kernels/in-guest.sh [-l] [CASE]...
+#
+# Prints "ok NAME", "not ok NAME" or "skip NAME why", and "N passed, N failed, N skipped" at the end. Meant for an
+# emulated machine, where all is slow: it waits for events, and no case depends on speed. Runs on any machine whose
+# kernel has WireGuard.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+build=${BUILD:-build}
+program=$PWD/$build/wg-xdp
+flood=$PWD/$build/tests/kernels/flood
+sockets=/var/run/wireguard
+case_limit_s=240
+work=""
+
+# "GROUP NAME FUNCTION [ARGUMENT]...". Cases of the group "beside" wait most of their time, and run beside the others.
+# Those that load a whole kernel come last, alone: its WireGuard is under load for all devices at once.
+cases()
+{
+	local by outer psk
+
+	for by in x k; do
+		echo "beside rekey_by_$by rekey $by"
+		echo "beside passive_keepalive_of_$by passive_keepalive $by"
+	done
+	for by in x k; do
+		for outer in v4 v6; do
+			for psk in "" _psk; do
+				echo "serial handshake_by_${by}_over_$outer$psk handshake $by $outer $psk"
+			done
+		done
+	done
+	for by in x k; do
+		echo "serial counters_ping_from_$by counters $by"
+		echo "serial handshake_dscp_by_$by handshake_dscp $by"
+		echo "serial roaming_of_$by roaming $by"
+		echo "serial persistent_keepalive_of_$by persistent_keepalive $by"
+	done
+	for outer in v4 v6; do
+		echo "serial ecn_over_$outer ecn $outer"
+		echo "serial fragments_over_$outer fragments $outer"
+		echo "serial tcp_over_$outer tcp $outer"
+	done
+	echo "serial default_route default_route"
+	echo "serial new_private_keys new_private_keys"
+	for by in tun udp_sock netlink netconf privileged monitor sandbox; do
+		echo "serial unit_test_$by unit_test tests/test_$by"
+	done
+	echo "serial unit_test_xdp_ingress unit_test tests/bpf/test_xdp_ingress"
+	for by in x k; do
+		echo "alone cookies_of_x_handshake_by_$by cookies x $by"
+		echo "alone cookies_of_k_handshake_by_$by cookies k $by"
+	done
+	echo "alone kernel_log kernel_log"
+}
+
+# ------ What a case is made of. A case is a subshell: it ends by the first thing that is wrong. ------
+
+fail()
+{
+	echo "FAILED: $*"
+	exit 1
+}
+
+skip()
+{
+	echo "SKIP: $*"
+	exit 77
+}
+
+must()
+{
+	echo "+ $*"
+	"$@" || fail "'$*' ended with exit code $?"
+}
+
+in_x() { nsenter --net="/var/run/netns/$x_ns" "$@"; }
+in_k() { nsenter --net="/var/run/netns/$k_ns" "$@"; }
+
+# at SIDE COMMAND...
+at()
+{
+	local side=$1
+
+	shift
+	"in_$side" "$@"
+}
+
+other() { if [[ $1 == x ]]; then echo k; else echo x; fi; }
+interface() { if [[ $1 == x ]]; then echo "$x_if"; else echo "$k_if"; fi; }
+public_key() { cat "$dir/$1.pub"; }
+inner() { if [[ $1 == x ]]; then echo 10.77.0.1; else echo 10.77.0.2; fi; }
+inner6() { if [[ $1 == x ]]; then echo fd77::1; else echo fd77::2; fi; }
+port() { if [[ $1 == x ]]; then echo 1000; else echo 2000; fi; }
+
+# address SIDE v4|v6, as wg(8) writes it
+address()
+{
+	local host=1
+
+	[[ $1 == x ]] || host=2
+	if [[ $2 == v4 ]]; then echo "192.0.2.$host"; else echo "[2001:db8::$host]"; fi
+}
+
+# show SIDE FIELD: of the only peer
+show() { at "$1" wg show "$(interface "$1")" "$2" | cut -f 2-; }
+
+# within SECONDS COMMAND...: until it succeeds
+within()
+{
+	local end=$((SECONDS + $1))
+
+	shift
+	until "$@"; do
+		((SECONDS < end)) || return 1
+		sleep 0.2
+	done
+}
+
+is_equal() { [[ $("${@:2}") == "$1" ]]; }
+is_shaken() { (($(show "$1" latest-handshakes) > 0)); }
+
+# What the kernel has counted as sent is what wg-xdp has counted as received, and the reverse.
+is_mirrored() { [[ $(show x transfer) == "$(show k transfer | awk '{ print $2 "\t" $1 }')" ]]; }
+
+must_mirror()
+{
+	within 10 is_mirrored || fail "received and sent: wg-xdp $(show x transfer), kernel $(show k transfer)"
+	echo "received and sent at wg-xdp's: $(show x transfer)"
+}
+
+# reach SIDE [OPTION]...: pings the other side, in both families.
+reach()
+{
+	local side=$1 to
+
+	shift
+	to=$(other "$side")
+	must at "$side" ping -n -c 3 -i 0.3 -W 15 "$@" "$(inner "$to")"
+	must at "$side" ping -n -c 3 -i 0.3 -W 15 "$@" "$(inner6 "$to")"
+}
+
+# Counters of what passes wg-xdp's eth0, by the lengths of the messages.
+install_counters()
+{
+	local direction
+
+	for direction in out in; do
+		echo "table inet $direction {"
+		printf '\tcounter %s { }\n' initiation initiation_mac2 response response_mac2 cookie keepalive handshake_af41
+		if [[ $direction == out ]]; then
+			echo 'chain c { type filter hook postrouting priority 300;
+				oifname != "eth0" return'
+		else
+			echo 'chain c { type filter hook prerouting priority -300;
+				iifname != "eth0" return'
+		fi
+		echo 'udp length 156 counter name initiation
+			udp length 156 @th,1120,128 != 0 counter name initiation_mac2
+			udp length 100 counter name response
+			udp length 100 @th,672,128 != 0 counter name response_mac2
+			udp length 72 counter name cookie
+			udp length 40 counter name keepalive
+			udp length { 100, 156 } ip dscp af41 ip ecn not-ect counter name handshake_af41
+			udp length { 100, 156 } ip6 dscp af41 ip6 ecn not-ect counter name handshake_af41'
+		printf '}\n}\n'
+	done | in_x nft -f -
+}
+
+# counted out|in NAME: how many packets; out is from wg-xdp to the kernel.
+counted() { in_x nft list counter inet "$1" "$2" | awk '$1 == "packets" { print $2 }'; }
+
+from() { if [[ $1 == x ]]; then echo out; else echo in; fi; }
+has_counted() { (($(counted "$1" "$2") >= $3)); }
+
+start_wg_xdp()
+{
+	LOG_LEVEL=verbose in_x "$program" -f "$x_if" >"$dir/agent.log" 2>&1 &
+	agent=$!
+	within 30 eval 'test -S "$sockets/$x_if.sock" || ! kill -0 $agent' || fail "wg-xdp has not made its socket"
+	kill -0 $agent || fail "wg-xdp has ended"
+}
+
+# Namespaces, cable, both tunnels with their addresses; no keys yet.
+stage()
+{
+	local host side
+
+	x_ns=wgx-kernels-$number-x k_ns=wgx-kernels-$number-k x_if=wgx$number k_if=wgk$number
+	trap unstage EXIT
+	must ip netns add "$x_ns"
+	must ip netns add "$k_ns"
+	must ip -netns "$x_ns" link add eth0 type veth peer name eth0 netns "$k_ns"
+	start_wg_xdp
+	must ip -netns "$k_ns" link add "$k_if" type wireguard
+	for side in x k; do
+		host=1
+		[[ $side == x ]] || host=2
+		at $side sysctl -q net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
+		ip -netns "wgx-kernels-$number-$side" -batch - <<-END || fail "no addresses"
+			link set lo up
+			address add 192.0.2.$host/24 dev eth0
+			address add 2001:db8::$host/64 dev eth0 nodad
+			link set eth0 up
+			address add 10.77.0.$host/24 dev $(interface $side)
+			address add fd77::$host/64 dev $(interface $side) nodad
+			link set $(interface $side) up mtu 1420
+		END
+		(umask 077 && wg genkey >"$dir/$side.key")
+		wg pubkey <"$dir/$side.key" >"$dir/$side.pub"
+	done
+	install_counters || fail "no counters"
+}
+
+unstage()
+{
+	local status=$?
+
+	trap - EXIT
+	if ((status != 0 && status != 77)); then
+		echo "--- $(in_x wg show "$x_if" 2>&1)"
+		echo "--- $(in_k wg show "$k_if" 2>&1)"
+		echo "--- counters"
+		in_x nft list counters | awk '$1 == "table" { t = $3 } $1 == "counter" { n = $2 } $2 > 0 && $1 == "packets" { print t, n, $2 }'
+		echo "--- wg-xdp's log"
+		tail -n 25 "$dir/agent.log"
+	fi
+	if [[ -n ${agent-} ]]; then
+		kill "$agent" 2>/dev/null
+		wait "$agent"
+	fi
+	ip netns del "$x_ns"
+	ip netns del "$k_ns"
+	exit "$status"
+}
+
+# join INITIATOR v4|v6 [psk]: only the initiator knows where the other side is.
+join()
+{
+	local by=$1 outer=$2 side to psk=()
+
+	if [[ -n ${3-} ]]; then
+		(umask 077 && wg genpsk >"$dir/psk")
+		psk=(preshared-key "$dir/psk")
+	fi
+	for side in x k; do
+		to=$(other $side)
+		must at $side wg set "$(interface $side)" private-key "$dir/$side.key" listen-port "$(port $side)" \
+			peer "$(public_key "$to")" "${psk[@]}" allowed-ips "$(inner "$to")/32,$(inner6 "$to")/128"
+	done
+	to=$(other "$by")
+	must at "$by" wg set "$(interface "$by")" peer "$(public_key "$to")" endpoint "$(address "$to" "$outer"):$(port "$to")"
+}
+
+# ------ The cases; "by" is x (wg-xdp) or k (the kernel) ------
+
+handshake()
+{
+	local by=$1 outer=$2 psk=${3-} to now
+
+	to=$(other "$by")
+	stage
+	join "$by" "$outer" "$psk"
+	reach "$by"
+	reach "$to"
+	(($(counted "$(from "$by")" initiation) >= 1)) || fail "no initiation"
+	(($(counted "$(from "$to")" initiation) == 0)) || fail "an initiation from the side without an endpoint"
+	must is_equal "$(address "$by" "$outer"):$(port "$by")" show "$to" endpoints
+	now=$(date +%s)
+	for to in x k; do
+		(($(show $to latest-handshakes) > now - 60)) || fail "$to: latest handshake $(show $to latest-handshakes), now $now"
+		[[ -z $psk ]] || must is_equal "$(cat "$dir/psk")" show $to preshared-keys
+	done
+	must_mirror
+}
+
+# 148 for an initiation, 92 for a response, 128 for each of ten pings; 32 if the session was confirmed by itself.
+counters()
+{
+	local by=$1 received sent
+
+	stage
+	join "$by" v4
+	must at "$by" ping -n -c 10 -f -W 30 "$(inner "$(other "$by")")"
+	must_mirror
+	read -r received sent < <(show "$by" transfer)
+	((received == 1372)) || fail "the initiator has received $received, not 1372"
+	((sent == 1428 || sent == 1460)) || fail "the initiator has sent $sent, not 1428 or 1460"
+	must at "$by" ping -n -c 5 -i 0.2 -s 1000 -W 30 "$(inner6 "$(other "$by")")"
+	must_mirror
+	read -r received _ < <(show "$by" transfer)
+	# 1048 bytes are padded to 1056, and 32 added.
+	((received == 1372 + 5 * 1088)) || fail "the initiator has received $received, not $((1372 + 5 * 1088))"
+}
+
+handshake_dscp()
+{
+	local by=$1 direction
+
+	stage
+	join "$by" v4
+	reach "$by"
+	must at "$by" wg set "$(interface "$by")" peer "$(public_key "$(other "$by")")" remove
+	join "$by" v6
+	reach "$by"
+	for direction in out in; do
+		local n=$(($(counted $direction initiation) + $(counted $direction response)))
+
+		((n >= 2)) || fail "$direction: $n handshake messages in two handshakes"
+		must is_equal "$n" counted $direction handshake_af41
+	done
+}
+
+# The session of 120 s ago is replaced without a packet lost, by the side that began it.
+rekey()
+{
+	local by=$1 to first n
+
+	to=$(other "$by")
+	stage
+	join "$by" v4
+	must at "$by" ping -n -c 1 -W 30 "$(inner "$to")"
+	within 10 is_shaken k && within 10 is_shaken x || fail "no handshake"
+	first=$(show "$by" latest-handshakes)
+	must at "$by" ping -n -q -i 1 -c 134 -W 15 "$(inner6 "$to")" >"$dir/ping"
+	tail -n 3 "$dir/ping"
+	grep -q ' 0% packet loss' "$dir/ping" || fail "packets were lost"
+	n=$(counted "$(from "$by")" initiation)
+	((n == 2)) || fail "$n initiations, not 2"
+	must is_equal 0 counted "$(from "$to")" initiation
+	for to in x k; do
+		n=$(($(show $to latest-handshakes) - first))
+		((n >= 119 && n <= 130)) || fail "$to: renewed $n s after the first handshake"
+	done
+	must_mirror
+}
+
+# Who has received data and has nothing to say sends a keepalive after 10 s; nobody answers that.
+passive_keepalive()
+{
+	local by=$1 to n since
+
+	to=$(other "$by")
+	stage
+	join "$to" v4
+	reach "$to"
+	at "$by" nft 'table inet drop { chain c { type filter hook input priority 0; udp dport 9 drop; }; }' || fail "no rule"
+	n=$(counted "$(from "$by")" keepalive)
+	must at "$to" bash -c "echo >/dev/udp/$(inner "$by")/9"
+	since=$SECONDS
+	within 30 has_counted "$(from "$by")" keepalive $((n + 1)) || fail "no keepalive in 30 s"
+	((SECONDS - since >= 9)) || fail "a keepalive after $((SECONDS - since)) s already"
+	n=$(($(counted in keepalive) + $(counted out keepalive)))
+	sleep 14
+	must is_equal "$n" echo $(($(counted in keepalive) + $(counted out keepalive)))
+	must_mirror
+}
+
+persistent_keepalive()
+{
+	local by=$1 to n
+
+	to=$(other "$by")
+	stage
+	join "$by" v4
+	# It begins by itself.
+	must at "$by" wg set "$(interface "$by")" peer "$(public_key "$to")" persistent-keepalive 1
+	within 30 has_counted "$(from "$by")" keepalive 4 || fail "$(counted "$(from "$by")" keepalive) keepalives in 30 s"
+	is_shaken x && is_shaken k || fail "no handshake"
+	must at "$by" wg set "$(interface "$by")" peer "$(public_key "$to")" persistent-keepalive off
+	sleep 1.5
+	n=$(counted "$(from "$by")" keepalive)
+	sleep 3
+	must is_equal "$n" counted "$(from "$by")" keepalive
+	must is_equal 0 counted "$(from "$to")" keepalive
+	must_mirror
+}
+
+# Port, address, family: the other side follows each packet, without a new handshake.
+roaming()
+{
+	local by=$1 to ns n
+
+	to=$(other "$by")
+	ns=wgx-kernels-$number-$by
+	stage
+	join "$by" v4
+	reach "$by"
+	must at "$by" wg set "$(interface "$by")" listen-port 9999
+	reach "$by"
+	must is_equal "$(address "$by" v4):9999" show "$to" endpoints
+	must ip -netns "$ns" address add 192.0.2.77/24 dev eth0
+	must ip -netns "$ns" address del "$(address "$by" v4)/24" dev eth0
+	must ip -netns "$ns" address add 192.0.2.77/24 dev eth0 || true
+	reach "$by"
+	must is_equal 192.0.2.77:9999 show "$to" endpoints
+	reach "$to"
+	must at "$by" wg set "$(interface "$by")" peer "$(public_key "$to")" endpoint "$(address "$to" v6):$(port "$to")"
+	reach "$by"
+	must is_equal "$(address "$by" v6):9999" show "$to" endpoints
+	reach "$to"
+	n=$(($(counted in initiation) + $(counted out initiation)))
+	((n == 1)) || fail "$n initiations, not 1"
+	must_mirror
+}
+
+# RFC 6040: the inner mark is copied outside, and a CE met on the way arrives inside.
+ecn()
+{
+	local outer=$1 by to v
+
+	stage
+	join x "$outer"
+	reach x
+	for by in x k; do
+		to=$(other $by)
+		at $by nft -f - <<-END || fail "no rules"
+			table inet mark {
+				counter copied { }
+				chain c {
+					type filter hook postrouting priority 0
+					oifname != "eth0" return
+					udp dport $(port "$to") ip ecn ect0 counter name copied ip ecn set ce
+					udp dport $(port "$to") ip6 ecn ect0 counter name copied ip6 ecn set ce
+				}
+			}
+		END
+		at "$to" nft -f - <<-END || fail "no rules"
+			table inet inside {
+				counter ce { }
+				chain c {
+					type filter hook prerouting priority 0
+					iifname != "$(interface "$to")" return
+					ip ecn ce icmp type echo-request counter name ce
+					ip6 ecn ce icmpv6 type echo-request counter name ce
+				}
+			}
+		END
+		must at $by ping -n -c 4 -i 0.3 -W 15 -Q 2 "$(inner "$to")"
+		must at $by ping -n -c 4 -i 0.3 -W 15 -Q 2 "$(inner6 "$to")"
+		v=$(at $by nft list counter inet mark copied | awk '$1 == "packets" { print $2 }')
+		((v >= 8)) || fail "$by: $v of 8 packets had the inner mark outside"
+		v=$(at "$to" nft list counter inet inside ce | awk '$1 == "packets" { print $2 }')
+		((v == 8)) || fail "$to: $v of 8 packets had the outer CE inside"
+		at $by nft delete table inet mark
+		at "$to" nft delete table inet inside
+	done
+}
+
+# snmp SIDE v4|v6 NAME: one of the stack's counters
+snmp()
+{
+	if [[ $2 == v4 ]]; then
+		at "$1" awk -v name="$3" '$1 == "Ip:" { if (!n) { for (n = 1; $n != name; n++); } else print $n }' /proc/net/snmp
+	else
+		at "$1" awk -v name="Ip6$3" '$1 == name { print $2 }' /proc/net/snmp6
+	fi
+}
+
+# Inner packets as large as outer ones: those are cut up, and put together before they are opened.
+fragments()
+{
+	local outer=$1 by to
+
+	stage
+	join x "$outer"
+	must in_x ip link set "$x_if" mtu 1500
+	must in_k ip link set "$k_if" mtu 1500
+	for by in x k; do
+		to=$(other $by)
+		must at $by ping -n -c 3 -i 0.3 -W 15 -M "do" -s 1472 "$(inner "$to")"
+		must at $by ping -n -c 3 -i 0.3 -W 15 -s 1452 "$(inner6 "$to")"
+		(($(snmp $by "$outer" FragCreates) >= 12)) || fail "$by: $(snmp $by "$outer" FragCreates) fragments sent"
+		(($(snmp "$to" "$outer" ReasmOKs) >= 6)) || fail "$to: $(snmp "$to" "$outer" ReasmOKs) packets reassembled"
+	done
+	must_mirror
+}
+
+# transfer FROM TO-ADDRESS
+transfer()
+{
+	local by=$1 to address=$2 receiver
+
+	to=$(other "$by")
+	at "$to" timeout 100 nc -N -l "$address" 5000 >"$dir/received" </dev/null &
+	receiver=$!
+	within 10 eval '[[ -n $(at "$to" ss -Hltn "sport = 5000") ]]' || fail "no listener"
+	must at "$by" timeout 100 nc -N "$address" 5000 <"$dir/data"
+	wait $receiver
+	must is_equal "$(sha256sum <"$dir/data")" sha256sum <"$dir/received"
+}
+
+tcp()
+{
+	local outer=$1
+
+	stage
+	join k "$outer"
+	head -c 3000000 /dev/urandom >"$dir/data"
+	transfer x "$(inner k)"
+	transfer k "$(inner x)"
+	transfer x "$(inner6 k)"
+	transfer k "$(inner6 x)"
+}
+
+# As wg-quick does it for /0: without wg-xdp's mark, its own packets would go into the tunnel.
+default_route()
+{
+	stage
+	join x v4
+	must in_x wg set "$x_if" fwmark 51820 peer "$(public_key k)" allowed-ips 0.0.0.0/0,::/0
+	must ip -netns "$k_ns" address add 198.51.100.1/32 dev lo
+	must ip -netns "$k_ns" address add 2001:db8:1::1/128 dev lo
+	must ip -netns "$x_ns" rule add not fwmark 51820 table 51820
+	must ip -netns "$x_ns" -6 rule add not fwmark 51820 table 51820
+	must ip -netns "$x_ns" route add default dev "$x_if" table 51820
+	must ip -netns "$x_ns" -6 route add default dev "$x_if" table 51820
+	must in_x ping -n -c 3 -i 0.3 -W 15 198.51.100.1
+	must in_x ping -n -c 3 -i 0.3 -W 15 2001:db8:1::1
+	must_mirror
+}
+
+# A new identity is in use at once, whoever has it.
+new_private_keys()
+{
+	local by to old
+
+	stage
+	join x v4
+	reach x
+	for by in x k; do
+		to=$(other $by)
+		old=$(public_key $by)
+		(umask 077 && wg genkey >"$dir/$by.key")
+		wg pubkey <"$dir/$by.key" >"$dir/$by.pub"
+		must at $by wg set "$(interface $by)" private-key "$dir/$by.key"
+		must at "$to" wg set "$(interface "$to")" peer "$old" remove peer "$(public_key $by)" \
+			allowed-ips "$(inner $by)/32,$(inner6 $by)/128" endpoint "$(address $by v4):$(port $by)"
+		reach "$to"
+		reach $by
+	done
+}
+
+# A flood makes one side ask for cookies; a handshake still comes about, by mac2.
+cookies()
+{
+	local flooded=$1 by=$2 peer ns address
+
+	[[ -x $flood ]] || skip "$flood is not built"
+	peer=$(other "$flooded")
+	ns=wgx-kernels-$number-$peer
+	stage
+	join "$by" v4
+	must ip -netns "$ns" address add 192.0.2.66/24 dev eth0
+	address=$(address "$flooded" v4)
+	at "$peer" "$flood" "$(public_key "$flooded")" 192.0.2.66 "$address" "$(port "$flooded")" 1500 400 60 &
+	flooder=$!
+	within 30 has_counted "$(from "$flooded")" cookie 10 || fail "no cookie replies: not under load"
+	must at "$by" ping -n -c 40 -i 1 -w 40 -W 40 -q "$(inner "$(other "$by")")" || true
+	is_shaken x && is_shaken k || fail "no handshake in 40 s"
+	kill $flooder
+	wait $flooder
+	if [[ $flooded == "$by" ]]; then
+		(($(counted "$(from "$peer")" response_mac2) >= 1)) || fail "no response with mac2"
+	else
+		(($(counted "$(from "$peer")" initiation_mac2) >= 1)) || fail "no initiation with mac2"
+	fi
+}
+
+unit_test()
+{
+	local test=$build/$1 status
+
+	[[ -x $test ]] || skip "$test is not built"
+	timeout 200 "$test"
+	status=$?
+	((status == 0)) || exit "$status"
+}
+
+# Whatever was asked of the kernel, it must not have complained.
+kernel_log()
+{
+	! dmesg | grep -E 'BUG:|WARNING:|Oops|general protection|soft lockup|blocked for more|unregister_netdevice: waiting' ||
+		fail "the kernel complained"
+}
+
+# ------ Running them ------
+
+# run_case NUMBER NAME FUNCTION [ARGUMENT]...: prints one line, and why where it was not ok.
+run_case()
+{
+	local number=$1 name=$2 dir=$work/$1 since=$SECONDS status
+
+	shift 2
+	mkdir "$dir"
+	(
+		agent=""
+		"$@"
+	) >"$dir/log" 2>&1 </dev/null &
+	local pid=$! watchdog
+	(sleep $case_limit_s && echo "FAILED: not done in $case_limit_s s" >>"$dir/log" && kill $pid) >/dev/null 2>&1 &
+	watchdog=$!
+	wait $pid
+	status=$?
+	kill $watchdog 2>/dev/null
+	wait $watchdog 2>/dev/null
+	case $status in
+	0) echo "ok $name" >"$dir/result" ;;
+	77) echo "skip $name $(sed -n 's/^SKIP: //p' "$dir/log" | tail -n 1)" >"$dir/result" ;;
+	*) echo "not ok $name" >"$dir/result" ;;
+	esac
+	echo "$(<"$dir/result") ($((SECONDS - since)) s)"
+	((status == 0 || status == 77)) || tail -n 60 "$dir/log" | sed 's/^/    | /'
+}
+
+main()
+{
+	local group name call number=0 beside=() passed failed skipped
+
+	if [[ ${1-} == -l ]]; then
+		cases | cut -d ' ' -f 2
+		return
+	fi
+	if ((EUID != 0)) || [[ ! -x $program ]]; then
+		echo "in-guest: needs root, and $program" >&2
+		return 2
+	fi
+	# Where no udev has made /dev/net/tun.
+	[[ -c /dev/net/tun ]] || modprobe -q tun
+	if ! ip link add wgx-kernels0 type wireguard 2>/dev/null; then
+		echo "skip all this kernel has no WireGuard"
+		echo "0 passed, 0 failed, 1 skipped"
+		return 0
+	fi
+	ip link del wgx-kernels0
+	work=$(mktemp -d)
+	trap 'jobs -p | xargs -r kill 2>/dev/null; wait; rm -rf "$work"' EXIT
+	trap 'exit 130' INT TERM
+	while read -r group name call; do
+		((++number))
+		[[ $# -eq 0 || " $* " == *" $name "* ]] || continue
+		if [[ $group == beside ]]; then
+			# shellcheck disable=SC2086 # a function and its arguments
+			run_case $number "$name" $call &
+			beside+=($!)
+			continue
+		fi
+		if [[ $group == alone ]]; then
+			((${#beside[@]} == 0)) || wait "${beside[@]}"
+			beside=()
+		fi
+		# shellcheck disable=SC2086
+		run_case $number "$name" $call
+	done < <(cases)
+	((${#beside[@]} == 0)) || wait "${beside[@]}"
+	passed=$(cat "$work"/*/result 2>/dev/null | grep -c '^ok ')
+	failed=$(cat "$work"/*/result 2>/dev/null | grep -c '^not ok ')
+	skipped=$(cat "$work"/*/result 2>/dev/null | grep -c '^skip ')
+	echo "$passed passed, $failed failed, $skipped skipped"
+	((failed == 0 && passed > 0))
+}
+
+main "$@"
