@@ -5,6 +5,7 @@
 #   make                 the program, build/wg-xdp
 #   make deps            installs the packages that are missing (Debian, Ubuntu)
 #   make test            builds and runs every test; TESTS="unit/test_replay bpf" runs those
+#   make test-kernels    against the kernel's own WireGuard, in emulated machines; KERNELS="6.1 6.12"
 #   make demo            two namespaces, a tunnel, traffic
 #   make SAN=address,undefined ...  or SAN=thread: the same with sanitizers, in a build directory of its own
 #   make V=1             shows commands;  CC=clang: another compiler
@@ -83,6 +84,7 @@ bpf_test_src := $(wildcard tests/bpf/test_*.c)
 sim_src := $(wildcard tests/sim/test_*.c)
 sim_lib_src := $(filter-out $(sim_src),$(wildcard tests/sim/*.c))
 netns_src := $(wildcard tests/netns/*.c)
+kernels_src := $(wildcard tests/kernels/*.c)
 bench_src := $(wildcard tests/bench/*.c)
 bench_scripts := $(filter-out %/lib.sh,$(wildcard tests/bench/*.sh))
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
@@ -98,12 +100,14 @@ unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(unit_src))
 bpf_test_bin := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(bpf_test_src))
 sim_bin := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%,$(sim_src))
 netns_bin := $(patsubst tests/netns/%.c,$(BUILD)/tests/netns/%,$(netns_src))
+kernels_bin := $(patsubst tests/kernels/%.c,$(BUILD)/tests/kernels/%,$(kernels_src))
 bench_bin := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(bench_src))
 fuzz_bin := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(fuzz_src))
 test_bin := $(unit_bin) $(bpf_test_bin) $(sim_bin) $(netns_bin)
 program := $(if $(tool_src),$(BUILD)/wg-xdp)
 
-.PHONY: all deps test tests demo bench asan tsan fuzz fuzz-programs install uninstall clean lint layering
+.PHONY: all deps test tests test-kernels kernels-programs demo bench asan tsan fuzz fuzz-programs install uninstall \
+	clean lint layering
 
 all: $(program) $(lib) $(skeletons)
 
@@ -167,6 +171,11 @@ $(BUILD)/tests/netns/%: tests/netns/%.c $(test_libs) | $(skeletons)
 	$(say) TEST $<
 	$(Q)$(call link_test)
 
+$(BUILD)/tests/kernels/%: tests/kernels/%.c $(lib) | $(skeletons)
+	@mkdir -p $(@D)
+	$(say) TEST $<
+	$(Q)$(call link_test)
+
 $(BUILD)/bench/%: tests/bench/%.c $(test_libs) | $(skeletons)
 	@mkdir -p $(@D)
 	$(say) BENCH $<
@@ -186,6 +195,13 @@ deps:
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD) all tests
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
+
+test-kernels:
+	@tools/deps.sh build test kernels
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD) all kernels-programs
+	@BUILD=$(BUILD) tests/kernels/run.sh $(KERNELS)
+
+kernels-programs: $(unit_bin) $(bpf_test_bin) $(kernels_bin)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(BUILD) all

@@ -4,7 +4,7 @@
 # Installs what building and testing need and this machine lacks, on Debian 12/13 and Ubuntu 24.04. Does nothing,
 # quickly and without privileges, when everything is there.
 #
-#   tools/deps.sh [build|test|lint ...]     default: all groups
+#   tools/deps.sh [build|test|lint|kernels ...]     default: all groups but kernels
 #   tools/deps.sh --list [group ...]        prints the names only
 #   tools/deps.sh --check [group ...]       prints what is missing; fails if anything is
 set -euo pipefail
@@ -17,6 +17,8 @@ build_amd64="libipsec-mb-dev"
 test="libcmocka-dev libjson-c-dev iproute2 iputils-ping iperf3 wireguard-tools wireguard-go tcpdump nftables util-linux
 	procps ethtool python3 valgrind"
 lint="clang-tidy clang-format cppcheck sparse shellcheck libclang-rt-dev git"
+# For booting other kernels: tests/kernels. virtiofsd was part of qemu-system-common before it was a package.
+kernels="qemu-system-x86 virtiofsd|qemu-system-common busybox-static kmod xz-utils debian-archive-keyring netcat-openbsd"
 
 die()
 {
@@ -42,6 +44,7 @@ wanted()
 			;;
 		test) echo "$test" ;;
 		lint) echo "$lint" ;;
+		kernels) echo "$kernels" ;;
 		esac
 	done
 }
@@ -113,7 +116,8 @@ main()
 	esac
 	(($# > 0)) || set -- build test lint
 	for group in "$@"; do
-		[[ $group =~ ^(build|test|lint)$ ]] || die "no group '$group': the groups are build, test and lint"
+		[[ $group =~ ^(build|test|lint|kernels)$ ]] ||
+			die "no group '$group': the groups are build, test, lint and kernels"
 	done
 	if ! command -v dpkg-query >/dev/null; then
 		echo "deps: not a Debian or Ubuntu system: install what the lists in tools/deps.sh name, by hand" >&2

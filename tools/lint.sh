@@ -29,12 +29,13 @@ c_files()
 	files | grep -E '^(bpf|include|user|tools|tests)/.*\.[ch]$'
 }
 
+# Scripts, and what they source.
 shell_files()
 {
 	local file
 
 	files | while read -r file; do
-		! head -n 1 "$file" 2>/dev/null | grep -qaE '^#!.*/(ba)?sh' || echo "$file"
+		! head -n 1 "$file" 2>/dev/null | grep -qaE '^#!.*/(ba)?sh|^# shellcheck shell=' || echo "$file"
 	done
 }
 
@@ -109,7 +110,7 @@ check_columns()
 check_shell()
 {
 	command -v shellcheck >/dev/null || return 77
-	shell_files | xargs shellcheck -x -S warning
+	shell_files | xargs shellcheck -x -P SCRIPTDIR -S warning
 }
 
 check_layering()

@@ -34,7 +34,9 @@ struct allowedips {
 	uint64_t n_removals;        /* see allowedips_lookup() */
 	struct allowed_ip *root[2]; /* IPv4, IPv6 */
 	struct allowed_ip *retired;
+	struct allowed_ip *spare;   /* by parent, as retired is */
 	size_t n_nodes, n_retired;  /* in the tries; unlinked and not yet freed */
+	size_t n_spare;
 };
 
 static unsigned int max_cidr(bool is_v6)
@@ -124,6 +126,7 @@ void allowedips_free(struct allowedips *table)
 	free_trie(table->root[0]);
 	free_trie(table->root[1]);
 	allowedips_reclaim(table);
+	allowedips_reserve(table, 0);
 	free(table);
 }
 
@@ -163,9 +166,36 @@ static void owner_unlink(struct allowedips_owner *owner, struct allowed_ip *node
 	owner->n_allowed_ips--;
 }
 
-static struct allowed_ip *create_node(bool is_v6, struct bits prefix, unsigned int cidr)
+static struct allowed_ip *take_spare(struct allowedips *table)
 {
-	struct allowed_ip *node = calloc(1, sizeof(*node));
+	struct allowed_ip *node = table->spare;
+
+	table->spare = node->parent;
+	table->n_spare--;
+	node->parent = NULL;
+	return node;
+}
+
+/* An insertion takes at most two nodes: the leaf, and a fork above it. */
+int allowedips_reserve(struct allowedips *table, size_t n)
+{
+	while (!n && table->spare)
+		free(take_spare(table));
+	while (table->n_spare < 2 * n) {
+		struct allowed_ip *node = calloc(1, sizeof(*node));
+
+		if (!node)
+			return -ENOMEM;
+		node->parent = table->spare;
+		table->spare = node;
+		table->n_spare++;
+	}
+	return 0;
+}
+
+static struct allowed_ip *create_node(struct allowedips *table, bool is_v6, struct bits prefix, unsigned int cidr)
+{
+	struct allowed_ip *node = table->spare ? take_spare(table) : calloc(1, sizeof(*node));
 
 	if (!node)
 		return NULL;
@@ -232,7 +262,7 @@ static int insert_at(struct allowedips *table, const struct place *place, struct
 		table->n_nodes++;
 		return 0;
 	}
-	fork = create_node(leaf->is_v6, leaf->prefix, n_common);
+	fork = create_node(table, leaf->is_v6, leaf->prefix, n_common);
 	if (!fork)
 		return -ENOMEM;
 	adopt(fork, there);
@@ -269,7 +299,7 @@ int allowedips_insert(struct allowedips *table, int family, const void *addr, ui
 			owner_unlink(node->owner, node);
 		__atomic_store_n(&node->owner, owner, __ATOMIC_RELEASE);
 	} else {
-		node = create_node(is_v6, prefix, cidr);
+		node = create_node(table, is_v6, prefix, cidr);
 		if (!node)
 			return -ENOMEM;
 		node->owner = owner;

@@ -34,6 +34,9 @@ void allowedips_free(struct allowedips *table);
 int allowedips_insert(struct allowedips *table, int family, const void *addr, uint8_t cidr,
 		      struct allowedips_owner *owner);
 
+/* After this, n insertions cannot fail. Returns 0 or -ENOMEM. 0 gives back what earlier calls have set aside. */
+int allowedips_reserve(struct allowedips *table, size_t n);
+
 /* Removes exactly this prefix, if owner has it; false if it has not. */
 bool allowedips_remove(struct allowedips *table, int family, const void *addr, uint8_t cidr,
 		       struct allowedips_owner *owner);

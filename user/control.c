@@ -133,9 +133,9 @@ static void run_housekeeping(struct control *control)
 		control->state_is_dirty = true;
 	if (control->state_is_dirty && control->next_save_ns <= now_ns)
 		control_save_state(control);
-	pthread_mutex_lock(&control->device.lock);
+	device_lock(&control->device);
 	n_left = ratelimiter_collect(control->device.ratelimiter, now_ns);
-	pthread_mutex_unlock(&control->device.lock);
+	device_unlock(&control->device);
 	n_left += uapi_close_idle(control->uapi, now_ns);
 	control_update_link(control);
 	if (n_left || !control->link || control->state_is_dirty)
@@ -249,7 +249,7 @@ static void handle_event(struct control *control, const struct epoll_event *even
 		if (netlink_underlay_update(control->underlay))
 			control_check_sources(control);
 	} else {
-		uapi_handle_event(control->uapi, event->data.ptr, event->events);
+		uapi_handle_event(control->uapi, event->data.ptr);
 		control_want_housekeeping(control);
 	}
 }

@@ -19,9 +19,9 @@ void control_save_state(struct control *control)
 {
 	int error;
 
-	pthread_mutex_lock(&control->device.lock);
+	device_lock(&control->device);
 	error = state_save(control->start->state_fd, &control->state_second_half, &control->device);
-	pthread_mutex_unlock(&control->device.lock);
+	device_unlock(&control->device);
 	if (error)
 		log_error("cannot keep the configuration for a restart: %s", strerror(-error));
 	control->state_is_dirty = false;
@@ -45,7 +45,7 @@ static int apply(struct control *control, const struct device_config *config)
 	if (error)
 		return error;
 
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	error = device_apply(device, config, worker_now_ns());
 	if (!error) {
 		device->listen_port = port;
@@ -56,7 +56,7 @@ static int apply(struct control *control, const struct device_config *config)
 			peer_unlock(peer);
 		}
 	}
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 	if (error) {
 		control_free_sockets(control, sockets);
 		if (remark && device->is_up && !reopen)
@@ -81,10 +81,10 @@ void control_restore_state(struct control *control)
 	error = state_load(control->start->state_fd, &config, &control->state_second_half);
 	if (!error)
 		error = apply(control, &config);
-	pthread_mutex_lock(&control->device.lock);
+	device_lock(&control->device);
 	if (!error)
 		error = state_load_timestamps(control->start->state_fd, &control->device);
-	pthread_mutex_unlock(&control->device.lock);
+	device_unlock(&control->device);
 	device_config_deinit(&config);
 	if (error && error != -ENOENT)
 		log_error("cannot restore the configuration after a restart: %s", strerror(-error));
@@ -107,9 +107,9 @@ int control_status(struct control *control, struct device_config *status)
 {
 	int error;
 
-	pthread_mutex_lock(&control->device.lock);
+	device_lock(&control->device);
 	error = device_status(&control->device, status);
-	pthread_mutex_unlock(&control->device.lock);
+	device_unlock(&control->device);
 	return error;
 }
 

@@ -81,18 +81,18 @@ static void link_up(struct control *control)
 	error = control_open_sockets(control, sockets, &port, device->fwmark);
 	if (error) {
 		if (error != control->link_error)
-			log_error("interface is up, but UDP port %u cannot be opened (%s): free the port or set another listen-port; trying again",
-				  port, strerror(-error));
+			log_error("interface is up, but UDP port %u cannot be opened (%s): "
+				  "free the port or set another listen-port; trying again", port, strerror(-error));
 		control->link_error = error;
 		control_want_housekeeping(control);
 		return;
 	}
 	control->link_error = 0;
 	control_swap_sockets(control, sockets);
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	device->listen_port = port;
 	device_up(device);
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 	log_verbose("interface up, listening on port %u", port);
 }
 
@@ -100,9 +100,9 @@ static void link_down(struct control *control)
 {
 	struct device *device = &control->device;
 
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	device_down(device, worker_now_ns());
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 	control_swap_sockets(control, NULL);
 	privileged_close_sockets(control->start->monitor_fd);
 	/* Asked while it is down, the kernel wakes us when it comes up. */
@@ -164,7 +164,7 @@ void control_check_sources(struct control *control)
 {
 	struct device *device = &control->device;
 
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	for (struct peer *peer = device->first_peer; peer; peer = peer->list_next) {
 		struct endpoint endpoint;
 
@@ -179,5 +179,5 @@ void control_check_sources(struct control *control)
 			endpoint_clear_src(&peer->endpoint);
 		peer_unlock(peer);
 	}
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 }

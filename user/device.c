@@ -22,6 +22,7 @@ int device_init(struct device *device, const struct device_hooks *hooks)
 	hooks->random(device->hash_key, sizeof(device->hash_key));
 	hooks->random(limiter_key, sizeof(limiter_key));
 	pthread_mutex_init(&device->lock, NULL);
+	pthread_mutex_init(&device->turn, NULL);
 	pthread_mutex_init(&device->index_lock, NULL);
 	pthread_mutex_init(&device->queue_lock, NULL);
 	device->peer_hash_mask = 63;
@@ -54,7 +55,21 @@ void device_deinit(struct device *device)
 	secret_free(device->secrets, sizeof(*device->secrets));
 	pthread_mutex_destroy(&device->queue_lock);
 	pthread_mutex_destroy(&device->index_lock);
+	pthread_mutex_destroy(&device->turn);
 	pthread_mutex_destroy(&device->lock);
+}
+
+/* A thread that unlocks and locks again at once would mostly find the lock free before another has woken up. */
+void device_lock(struct device *device)
+{
+	pthread_mutex_lock(&device->turn);
+	pthread_mutex_lock(&device->lock);
+	pthread_mutex_unlock(&device->turn);
+}
+
+void device_unlock(struct device *device)
+{
+	pthread_mutex_unlock(&device->lock);
 }
 
 /* ------ Peers by public key ------ */
@@ -253,11 +268,13 @@ static int prepare_peers(struct device *device, const struct device_config *conf
 {
 	bool replace = config->flags & CONFIG_DEVICE_REPLACE_PEERS, removes = false;
 	unsigned int n = replace ? 0 : device->n_peers;
+	size_t n_allowed_ips = 0;
 
 	for (size_t i = 0; i < config->n_peers; i++) {
 		const struct config_peer *peer = &config->peers[i];
 
 		removes |= peer->flags & CONFIG_PEER_REMOVE;
+		n_allowed_ips += peer->n_allowed_ips;
 		if (peer->flags & (CONFIG_PEER_REMOVE | CONFIG_PEER_UPDATE_ONLY))
 			continue;
 		/* One that is there need not be made, unless the same request may remove it first. */
@@ -267,6 +284,8 @@ static int prepare_peers(struct device *device, const struct device_config *conf
 		if (!fresh[i] || ++n > MAX_PEERS_PER_DEVICE)
 			return -ENOMEM;
 	}
+	if (allowedips_reserve(device->allowedips, n_allowed_ips))
+		return -ENOMEM;
 	return reserve_peers(device, n);
 }
 
@@ -314,6 +333,7 @@ int device_apply(struct device *device, const struct device_config *config, uint
 		apply_config_peer(device, &config->peers[i], &fresh[i], now_ns);
 	atomic_store(&device->has_retired, true); /* allowed IPs may have gone */
 out:
+	allowedips_reserve(device->allowedips, 0);
 	for (size_t i = 0; i < config->n_peers; i++)
 		peer_free(fresh[i]);
 	free(fresh);
@@ -424,13 +444,20 @@ void device_clear_handshake(struct device *device, struct peer *peer)
 /* One tick of the label's rounded clock, in ns. */
 #define TIMESTAMP_TICK_NS (1ULL << 24)
 
-void device_next_timestamp(struct device *device, uint8_t out[static NOISE_TIMESTAMP_LEN])
+/* Only a peer's own labels must differ. Were all peers' to, many peers would drive them into the future. */
+void device_next_timestamp(struct peer *peer, uint8_t out[static NOISE_TIMESTAMP_LEN])
 {
-	uint64_t now_ns = device->hooks.realtime_ns(device->hooks.arg);
+	struct device *device = peer->device;
+	uint64_t real_ns = device->hooks.realtime_ns(device->hooks.arg), now_ns = real_ns;
 
-	if (now_ns < device->last_timestamp_ns + TIMESTAMP_TICK_NS)
-		now_ns = device->last_timestamp_ns + TIMESTAMP_TICK_NS;
+	if (now_ns < device->last_timestamp_ns)
+		now_ns = device->last_timestamp_ns;
+	if (now_ns < peer->last_timestamp_ns + TIMESTAMP_TICK_NS)
+		now_ns = peer->last_timestamp_ns + TIMESTAMP_TICK_NS;
+	if (device->last_timestamp_ns != now_ns && now_ns > real_ns)
+		device_note_news(device);
 	device->last_timestamp_ns = now_ns;
+	peer->last_timestamp_ns = now_ns;
 	noise_tai64n(out, now_ns);
 }
 
@@ -509,6 +536,13 @@ void device_note_news(struct device *device)
 		device->hooks.wake_control(device->hooks.arg);
 }
 
+/* Key material does not wait for control to wake up for another reason. */
+static void note_retired(struct device *device)
+{
+	if (!atomic_exchange(&device->has_retired, true))
+		device->hooks.wake_control(device->hooks.arg);
+}
+
 void device_retire_keypairs(struct device *device, struct keypair *dropped)
 {
 	struct keypair *last;
@@ -525,7 +559,7 @@ void device_retire_keypairs(struct device *device, struct keypair *dropped)
 	last->next_dropped = device->retired_keypairs;
 	device->retired_keypairs = dropped;
 	pthread_mutex_unlock(&device->queue_lock);
-	atomic_store(&device->has_retired, true);
+	note_retired(device);
 }
 
 bool device_take_retired(struct device *device, struct device_retired *retired)

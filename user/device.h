@@ -39,7 +39,7 @@ struct device_hooks {
 struct device {
 	struct device_hooks hooks;
 
-	pthread_mutex_t lock; /* configuration and handshakes */
+	pthread_mutex_t lock, turn; /* configuration and handshakes: device_lock() */
 	struct device_secrets *secrets;
 	struct peer **peer_hash; /* by public key */
 	uint32_t peer_hash_mask;
@@ -49,7 +49,7 @@ struct device {
 	uint16_t listen_port;
 	uint32_t fwmark;
 	bool is_up;
-	uint64_t last_timestamp_ns; /* of the latest initiation we sent: TAI64N never goes back */
+	uint64_t last_timestamp_ns; /* the latest of all in our initiations: TAI64N never goes back */
 	struct ratelimiter *ratelimiter;
 	struct timer_queue timer_queue; /* control's alone */
 
@@ -66,7 +66,8 @@ struct device {
 	struct peer *kicks;
 	struct keypair *retired_keypairs;
 	struct peer *retired_peers; /* by list_next */
-	atomic_bool has_retired;
+	atomic_bool has_retired; /* control has been told */
+	atomic_size_t staged_bytes; /* of all peers' staged packets */
 	atomic_bool has_news; /* endpoints or timestamps that a successor should know of */
 };
 
@@ -74,6 +75,10 @@ struct device {
 int device_init(struct device *device, const struct device_hooks *hooks);
 /* No other thread may be left. */
 void device_deinit(struct device *device);
+
+/* In turn: a flood of handshakes does not keep control out. */
+void device_lock(struct device *device);
+void device_unlock(struct device *device);
 
 /* ------ Under the device's lock ------ */
 
@@ -95,8 +100,8 @@ void device_down(struct device *device, uint64_t now_ns);
 /* A random index nobody has, in the table from now on. */
 uint32_t device_insert_index(struct device *device, struct index_entry *entry, enum index_type type, void *owner);
 
-/* The label of the next initiation: real time, but always later than the one before. */
-void device_next_timestamp(struct device *device, uint8_t out[static NOISE_TIMESTAMP_LEN]);
+/* The label of the peer's next initiation: real time, but always later than the one before, whatever the clock does. */
+void device_next_timestamp(struct peer *peer, uint8_t out[static NOISE_TIMESTAMP_LEN]);
 
 /* Clears a peer's handshake and its index. */
 void device_clear_handshake(struct device *device, struct peer *peer);

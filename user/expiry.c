@@ -10,7 +10,7 @@ static void expire_peer(struct worker *worker, struct peer *peer, uint64_t now_n
 	struct device *device = worker->device;
 	unsigned int actions;
 
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	peer_lock(peer);
 	actions = timers_expire(&peer->timers, now_ns);
 	if (actions & TIMER_ACTION_CLEAR_SRC)
@@ -31,7 +31,7 @@ static void expire_peer(struct worker *worker, struct peer *peer, uint64_t now_n
 	peer_unlock(peer);
 	if (actions & TIMER_ACTION_SEND_KEEPALIVE)
 		send_staged(worker, peer, true, now_ns);
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 }
 
 void expiry_run(struct worker *worker, uint64_t now_ns)

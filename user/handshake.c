@@ -121,11 +121,11 @@ static bool begin_session(struct worker *worker, struct peer *peer, uint64_t now
 		keypairs_add_new(&peer->keypairs, keypair, &dropped);
 		timers_session_derived(&peer->timers, now_ns);
 		peer_schedule(peer);
+		device_retire_keypairs(device, dropped);
 	}
 	peer_unlock(peer);
 	if (!replaced)
 		keypair_free(keypair);
-	device_retire_keypairs(device, dropped);
 	return replaced;
 }
 
@@ -138,16 +138,26 @@ void handshake_initiate(struct worker *worker, struct peer *peer, uint64_t now_n
 	uint32_t index;
 	bool may;
 
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	peer_lock(peer);
 	to = peer->endpoint;
-	may = !peer->is_dead && device->is_up && to.family != AF_UNSPEC && timers_may_initiate(&peer->timers, now_ns);
+	may = !peer->is_dead && device->is_up && to.family != AF_UNSPEC;
+	if (may && !timers_may_initiate(&peer->timers, now_ns)) {
+		/* We have responded since it was asked for. Should that come to nothing, what waits is not forgotten. */
+		if (peer->staged.first)
+			timers_initiation_postponed(&peer->timers, worker_random(worker));
+		peer_schedule(peer);
+		may = false;
+	}
+	/* Before it can fail: what fails now will not succeed with the next packet, but is cheap only at this rate. */
+	if (may)
+		timers_handshake_sent(&peer->timers, now_ns);
 	peer_unlock(peer);
 	if (!may)
 		goto out;
 
 	device->hooks.random(ephemeral, sizeof(ephemeral));
-	device_next_timestamp(device, timestamp);
+	device_next_timestamp(peer, timestamp);
 	index = device_insert_index(device, &peer->handshake_index, INDEX_HANDSHAKE, peer);
 	if (!noise_handshake_create_initiation(&msg, &peer->secrets->handshake, &device->secrets->identity, ephemeral,
 					       timestamp, index)) {
@@ -158,7 +168,6 @@ void handshake_initiate(struct worker *worker, struct peer *peer, uint64_t now_n
 	peer_lock(peer);
 	timers_any_authenticated_packet_sent(&peer->timers);
 	timers_any_authenticated_packet_traversal(&peer->timers, now_ns);
-	timers_handshake_sent(&peer->timers, now_ns);
 	timers_handshake_initiated(&peer->timers, now_ns, worker_random(worker));
 	peer_schedule(peer);
 	peer_unlock(peer);
@@ -166,7 +175,7 @@ void handshake_initiate(struct worker *worker, struct peer *peer, uint64_t now_n
 out_wipe:
 	secret_wipe(ephemeral, sizeof(ephemeral));
 out:
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 }
 
 static void send_response(struct worker *worker, struct peer *peer, uint64_t now_ns)
@@ -321,7 +330,9 @@ static enum drop_reason check_macs(struct worker *worker, const struct handshake
 	enum drop_reason why = DROP_MAC1;
 
 	endpoint_cookie_source(&message->from, &source);
-	device->hooks.random(random_secret, sizeof(random_secret));
+	/* A cookie is made, and may need a new secret, only then. */
+	if (under_load)
+		device->hooks.random(random_secret, sizeof(random_secret));
 	switch (cookie_validate_packet(&device->secrets->checker, message->data, message->len, &source, under_load,
 				       now_ns, random_secret)) {
 	case INVALID_MAC:
@@ -351,7 +362,7 @@ void handshake_receive(struct worker *worker, struct handshake_state *state, con
 	uint8_t type = message->data[0];
 	enum drop_reason why;
 
-	pthread_mutex_lock(&device->lock);
+	device_lock(device);
 	if (!device->is_up || !device->secrets->identity.has_identity) {
 		why = DROP_MAC1;
 	} else if (type == MESSAGE_HANDSHAKE_COOKIE) {
@@ -362,7 +373,7 @@ void handshake_receive(struct worker *worker, struct handshake_state *state, con
 			why = type == MESSAGE_HANDSHAKE_INITIATION ? receive_initiation(worker, message, now_ns) :
 								     receive_response(worker, message, now_ns);
 	}
-	pthread_mutex_unlock(&device->lock);
+	device_unlock(device);
 	worker_drop(worker, why, why != DROP_NONE);
 }
 

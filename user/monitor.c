@@ -146,8 +146,8 @@ static bool refuse_device(const char *name, int err)
 	case -EBUSY:
 		return refuse("device %s is in use by another program: end that first, or take another name", name);
 	case -EINVAL:
-		return refuse("device %s exists and is of another kind: remove it (ip link delete dev %s) or take another name",
-			      name, name);
+		return refuse("device %s exists and is of another kind: "
+			      "remove it (ip link delete dev %s) or take another name", name, name);
 	}
 	return refuse("cannot create device %s: %s", name, strerror(-err));
 }

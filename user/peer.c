@@ -24,6 +24,7 @@ struct peer *peer_create(struct device *device, const uint8_t public_key[static 
 	noise_handshake_init(&peer->secrets->handshake, public_key);
 	cookie_init(&peer->secrets->cookie, public_key);
 	timers_init(&peer->timers, now_ns);
+	peer->last_timestamp_ns = device->last_timestamp_ns;
 	pthread_mutex_init(&peer->lock, NULL);
 	atomic_init(&peer->scheduled_ns, TIMERS_NEVER);
 	peer->timer_position = TIMER_QUEUE_NOT_QUEUED;
@@ -34,7 +35,7 @@ void peer_free(struct peer *peer)
 {
 	if (!peer)
 		return;
-	staged_packets_free(peer->staged.first);
+	staged_packets_free(peer_take_staged(peer).first);
 	pthread_mutex_destroy(&peer->lock);
 	secret_free(peer->secrets, sizeof(*peer->secrets));
 	free(peer);
@@ -53,19 +54,36 @@ void peer_set_endpoint(struct peer *peer, const struct endpoint *from)
 	device_note_news(peer->device);
 }
 
+static void drop_oldest(struct peer *peer)
+{
+	struct staged_queue *queue = &peer->staged;
+	struct staged_packet *oldest = queue->first;
+
+	queue->first = oldest->next;
+	queue->n_packets--;
+	queue->n_bytes -= oldest->len;
+	peer->device->staged_bytes -= oldest->len;
+	free(oldest);
+}
+
 unsigned int peer_stage(struct peer *peer, struct staged_packet *packet)
 {
+	atomic_size_t *all_bytes = &peer->device->staged_bytes;
 	struct staged_queue *queue = &peer->staged;
 	unsigned int dropped = 0;
 
-	while (queue->n_packets >= MAX_STAGED_PACKETS) {
-		struct staged_packet *oldest = queue->first;
-
-		queue->first = oldest->next;
-		queue->n_packets--;
-		free(oldest);
+	while (queue->n_packets >= MAX_STAGED_PACKETS ||
+	       (queue->first && *all_bytes + packet->len > STAGED_BYTES_MAX)) {
+		drop_oldest(peer);
 		dropped++;
 	}
+	/* A keepalive has none: it confirms a session, whatever else is waiting. */
+	if (packet->len && *all_bytes + packet->len > STAGED_BYTES_MAX) {
+		free(packet);
+		return dropped + 1;
+	}
+	*all_bytes += packet->len;
+	queue->n_bytes += packet->len;
 	packet->next = NULL;
 	if (queue->first)
 		queue->last->next = packet;
@@ -81,6 +99,7 @@ struct staged_queue peer_take_staged(struct peer *peer)
 	struct staged_queue taken = peer->staged;
 
 	peer->staged = (struct staged_queue){ 0 };
+	peer->device->staged_bytes -= taken.n_bytes;
 	return taken;
 }
 

@@ -33,7 +33,11 @@ struct staged_packet {
 struct staged_queue {
 	struct staged_packet *first, *last;
 	unsigned int n_packets;
+	size_t n_bytes;
 };
+
+/* What all peers of a device may keep staged together, in bytes: many peers that do not answer must not use up memory. */
+#define STAGED_BYTES_MAX (64UL << 20)
 
 /* What a peer keeps secret, in the arena of secrets. */
 struct peer_secrets {
@@ -50,6 +54,7 @@ struct peer {
 	struct peer_secrets *secrets;
 	struct index_entry handshake_index; /* changed under the index lock too */
 	struct peer *hash_next, *list_next, *list_prev;
+	uint64_t last_timestamp_ns; /* of our latest initiation */
 
 	/* Under the peer's lock. */
 	pthread_mutex_t lock;
@@ -94,7 +99,10 @@ static inline void peer_unlock(struct peer *peer)
 
 /* An authenticated packet came from there (roaming). */
 void peer_set_endpoint(struct peer *peer, const struct endpoint *from);
-/* Appends; drops the oldest beyond MAX_STAGED_PACKETS. Returns how many were dropped. The packet is the queue's now. */
+/*
+ * Appends; drops the oldest beyond MAX_STAGED_PACKETS or, as far as the peer has any, beyond STAGED_BYTES_MAX, and when
+ * that is not enough the packet. Returns how many were dropped. The packet is no longer the caller's.
+ */
 unsigned int peer_stage(struct peer *peer, struct staged_packet *packet);
 /* Takes the whole queue out. */
 struct staged_queue peer_take_staged(struct peer *peer);

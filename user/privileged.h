@@ -44,14 +44,16 @@ int privileged_set_fwmark(int monitor_fd, uint32_t fwmark);
 /* Tells the monitor, once, that the tunnel can be used: a start in the background waits for it. No answer. */
 int privileged_ready(int monitor_fd);
 /*
- * A NETLINK_ROUTE socket in the namespace where the tunnel device now is, and its ifindex there; -ENODEV: it is gone. As long
- * as the socket is open, it keeps that namespace alive: when it is elsewhere, not the agent's own, close it soon.
+ * A NETLINK_ROUTE socket in the namespace where the tunnel device now is, and its ifindex there; -ENODEV: it is gone.
+ * As long as the socket is open, it keeps that namespace alive: when it is elsewhere, not the agent's own, close it
+ * soon.
  */
 int privileged_tun_netlink(int monitor_fd, int *fd, int *ifindex, bool *is_elsewhere);
 
 /*
  * Gives up every privilege for good: user wg-xdp (else nobody), no groups, no capabilities, no_new_privs, not dumpable,
- * no core, seccomp allow-list (sandbox.h says what it implies). Call before threads start; locked memory stays allowed. Returns 0 or -errno.
+ * no core, seccomp allow-list (sandbox.h says what it implies). Call before threads start; locked memory stays
+ * allowed. Returns 0 or -errno.
  */
 int privileged_drop(void);
 

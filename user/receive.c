@@ -94,9 +94,10 @@ static void receive_authenticated(struct worker *worker, struct worker_rx_pkt *p
 	if (has_data)
 		timers_data_received(&peer->timers, now_ns);
 	peer_schedule(peer);
+	/* Before the lock is given back: a peer that is being removed leaves no keypair in the index table. */
+	device_retire_keypairs(device, dropped);
 out:
 	peer_unlock(peer);
-	device_retire_keypairs(device, dropped);
 	if (confirmed) {
 		send_staged(worker, peer, false, now_ns);
 		send_finish(worker);

@@ -89,7 +89,7 @@ static bool reserve_counters(struct send_slot *slot, struct peer *peer, uint32_t
 	return true;
 }
 
-/* What padding must not exceed. Only the kernel knows an inner packet's route: one that fits the least of them may be on it. */
+/* What padding must not exceed. Only the kernel knows an inner packet's route: one that fits the least may be on it. */
 static uint32_t padding_mtu(const struct device *device, uint32_t len)
 {
 	uint32_t route_mtu = atomic_load_explicit(&device->route_mtu, memory_order_relaxed);

@@ -16,6 +16,9 @@
 #define FIRST_HALF 4096
 #define SECOND_HALF (1LL << 40)
 
+/* More than a million peers need. */
+#define TEXT_LEN_MAX (1ULL << 30)
+
 struct state_header {
 	uint64_t magic;
 	uint64_t offset, text_len;
@@ -94,15 +97,39 @@ static int write_peers(int fd, const struct device *device, off_t offset)
 	return error;
 }
 
+static int load_header(int fd, struct state_header *header)
+{
+	if (read_all(fd, header, sizeof(*header), 0))
+		return -ENOENT;
+	if (header->magic != STATE_MAGIC || (header->offset != FIRST_HALF && header->offset != SECOND_HALF) ||
+	    header->text_len > TEXT_LEN_MAX || header->n_peers > MAX_PEERS_PER_DEVICE)
+		return -EPROTO;
+	return 0;
+}
+
+/* Keys that have been replaced or removed do not stay in the half that is out of use. */
+static void wipe_half(int fd, const struct state_header *old)
+{
+	static const char zeroes[16384];
+	size_t len;
+
+	for (uint64_t at = 0; at < old->text_len; at += len) {
+		len = old->text_len - at < sizeof(zeroes) ? old->text_len - at : sizeof(zeroes);
+		if (write_all(fd, zeroes, len, (off_t)(old->offset + at)))
+			return;
+	}
+}
+
 int state_save(int fd, bool *second_half, struct device *device)
 {
 	struct uapi_text text = { 0 };
-	struct state_header header = {
+	struct state_header old, header = {
 		.magic = STATE_MAGIC,
 		.offset = *second_half ? SECOND_HALF : FIRST_HALF,
 		.n_peers = device->n_peers,
 		.last_timestamp_ns = device->last_timestamp_ns,
 	};
+	bool has_old = !load_header(fd, &old) && old.offset != header.offset;
 	int error = format_config(device, &text);
 
 	header.text_len = text.len;
@@ -114,15 +141,21 @@ int state_save(int fd, bool *second_half, struct device *device)
 		error = write_all(fd, &header, sizeof(header), 0);
 	if (!error)
 		*second_half = !*second_half;
+	if (!error && has_old)
+		wipe_half(fd, &old);
 	uapi_text_deinit(&text);
 	return error;
 }
 
-static int load_header(int fd, struct state_header *header)
+/* Whole? It ends with an empty line. */
+static int check_text(int fd, const struct state_header *header)
 {
-	if (read_all(fd, header, sizeof(*header), 0))
-		return -ENOENT;
-	return header->magic == STATE_MAGIC ? 0 : -EPROTO;
+	char end[2];
+	int error = -EPROTO;
+
+	if (header->text_len >= sizeof(end))
+		error = read_all(fd, end, sizeof(end), (off_t)(header->offset + header->text_len - sizeof(end)));
+	return error || memcmp(end, "\n\n", sizeof(end)) != 0 ? -EPROTO : 0;
 }
 
 static int parse_lines(char *text, struct device_config *config)
@@ -144,6 +177,8 @@ int state_load(int fd, struct device_config *config, bool *second_half)
 	char *text;
 	int error = load_header(fd, &header);
 
+	if (!error)
+		error = check_text(fd, &header);
 	if (error)
 		return error;
 	*second_half = header.offset == FIRST_HALF;
@@ -174,6 +209,9 @@ int state_load_timestamps(int fd, struct device *device)
 		if (peer)
 			memcpy(peer->secrets->handshake.latest_timestamp, saved.latest_timestamp, NOISE_TIMESTAMP_LEN);
 	}
+	/* Which peer had it is not known: the next one of each comes after it. */
+	for (struct peer *peer = device->first_peer; !error && peer; peer = peer->list_next)
+		peer->last_timestamp_ns = header.last_timestamp_ns;
 	if (!error)
 		device->last_timestamp_ns = header.last_timestamp_ns;
 	return error;

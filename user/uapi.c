@@ -20,8 +20,10 @@
 #include "uapi_text.h"
 #include "worker.h"
 
-#define MAX_CONNECTIONS 256
+/* With UAPI_LINE_MAX: what half lines can cost. */
+#define MAX_CONNECTIONS 64
 #define IDLE_SECONDS 30
+#define IN_CAPACITY_MIN 4096
 
 enum operation { OPERATION_NONE, OPERATION_GET, OPERATION_SET, OPERATION_EXTRA };
 
@@ -33,11 +35,12 @@ struct connection {
 	struct uapi_set_parser parser;
 	int error; /* of the first bad line */
 	uint64_t last_active_ns;
-	size_t in_len;
+	char *in; /* from in_at to in_len: read and not yet handled; wiped elsewhere */
+	size_t in_at, in_len, in_capacity;
 	struct uapi_text out;
 	size_t out_sent;
 	bool must_close;
-	char in[UAPI_LINE_MAX];
+	uint32_t watched; /* the events epoll is asked for */
 };
 
 struct uapi_server {
@@ -45,6 +48,7 @@ struct uapi_server {
 	int listen_fd, epoll_fd;
 	struct connection *connections;
 	unsigned int n_connections;
+	bool is_paused; /* no fd was left for another connection */
 };
 
 struct uapi_server *uapi_server_create(struct control *control, int listen_fd, int epoll_fd)
@@ -75,7 +79,9 @@ static void connection_free(struct uapi_server *server, struct connection *conne
 	close(connection->fd);
 	uapi_text_deinit(&connection->out);
 	device_config_deinit(&connection->config);
-	secret_wipe(connection->in, sizeof(connection->in));
+	if (connection->in)
+		secret_wipe(connection->in, connection->in_capacity);
+	free(connection->in);
 	free(connection);
 }
 
@@ -98,14 +104,26 @@ static bool is_root(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.uid == 0;
 }
 
+/* Until housekeeping tries again: a listener that stays readable would keep control busy. */
+static void pause_accepting(struct uapi_server *server, bool pause)
+{
+	struct epoll_event event = { .events = pause ? 0 : EPOLLIN, .data.ptr = server };
+
+	if (!epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->listen_fd, &event))
+		server->is_paused = pause;
+}
+
 static void accept_connection(struct uapi_server *server)
 {
 	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct connection *connection;
 	struct epoll_event event = { .events = EPOLLIN };
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(server, true);
 		return;
+	}
 	if (!is_root(fd) || server->n_connections >= MAX_CONNECTIONS) {
 		close(fd);
 		return;
@@ -118,6 +136,7 @@ static void accept_connection(struct uapi_server *server)
 		return;
 	}
 	connection->fd = fd;
+	connection->watched = EPOLLIN;
 	connection->last_active_ns = worker_now_ns();
 	device_config_init(&connection->config);
 	connection->next = server->connections;
@@ -193,67 +212,118 @@ static void handle_line(struct uapi_server *server, struct connection *connectio
 	}
 }
 
+/* The end of the first line that waits, or NULL. */
+static char *find_line_end(const struct connection *connection)
+{
+	size_t len = connection->in_len - connection->in_at;
+
+	return len ? memchr(connection->in + connection->in_at, '\n', len) : NULL;
+}
+
+/* Up to the next answer: the others have their turn before the next operation. */
 static void handle_input(struct uapi_server *server, struct connection *connection)
 {
-	char *line = connection->in, *end;
+	char *line, *end;
 
-	while (!connection->must_close &&
-	       (end = memchr(line, '\n', connection->in_len - (size_t)(line - connection->in)))) {
+	while (!connection->must_close && !connection->out.len && (end = find_line_end(connection))) {
+		line = connection->in + connection->in_at;
+		connection->in_at = (size_t)(end + 1 - connection->in);
 		/* A NUL inside a line would hide the rest of it. */
 		if (memchr(line, '\0', (size_t)(end - line)))
 			connection->must_close = true;
 		*end = '\0';
 		if (!connection->must_close)
 			handle_line(server, connection, line);
-		line = end + 1;
+		secret_wipe(line, (size_t)(end - line));
 	}
-	connection->in_len -= (size_t)(line - connection->in);
-	memmove(connection->in, line, connection->in_len);
-	if (connection->in_len == sizeof(connection->in))
-		connection->must_close = true;
 }
 
-/* False when the connection is at its end. */
-static bool write_output(struct uapi_server *server, struct connection *connection)
+/* False on an error; what has not been written waits. */
+static bool write_output(struct connection *connection)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = connection };
-
 	while (connection->out_sent < connection->out.len) {
 		ssize_t n = send(connection->fd, connection->out.text + connection->out_sent,
 				 connection->out.len - connection->out_sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno != EAGAIN)
-			return false;
-		if (n < 0) {
-			/* Until this answer is gone, no further request is read. */
-			event.events = EPOLLOUT;
-			return !epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
-		}
+		if (n < 0)
+			return errno == EAGAIN;
 		connection->out_sent += (size_t)n;
 	}
 	uapi_text_deinit(&connection->out);
-	connection->out = (struct uapi_text){ 0 };
 	connection->out_sent = 0;
-	return !connection->must_close && !epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
-}
-
-static bool read_input(struct uapi_server *server, struct connection *connection)
-{
-	ssize_t n = read(connection->fd, connection->in + connection->in_len,
-			 sizeof(connection->in) - connection->in_len);
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	if (!n)
-		return false;
-	connection->in_len += (size_t)n;
-	handle_input(server, connection);
 	return true;
 }
 
-void uapi_handle_event(struct uapi_server *server, void *ptr, uint32_t events)
+/* Makes room behind what has been read of a line. False when the line is too long, or memory short. */
+static bool reserve_input(struct connection *connection)
+{
+	size_t len = connection->in_len - connection->in_at, capacity = connection->in_capacity;
+	char *in;
+
+	if (connection->in_at) {
+		memmove(connection->in, connection->in + connection->in_at, len);
+		secret_wipe(connection->in + len, connection->in_at);
+		connection->in_at = 0;
+		connection->in_len = len;
+	}
+	if (len < capacity)
+		return true;
+	if (capacity == UAPI_LINE_MAX)
+		return false;
+	capacity = capacity ? capacity * 2 : IN_CAPACITY_MIN;
+	in = malloc(capacity);
+	if (!in)
+		return false;
+	if (connection->in) {
+		memcpy(in, connection->in, len);
+		secret_wipe(connection->in, len);
+		free(connection->in);
+	}
+	connection->in = in;
+	connection->in_capacity = capacity;
+	return true;
+}
+
+static bool read_input(struct connection *connection)
+{
+	ssize_t n;
+
+	if (!reserve_input(connection))
+		return false;
+	n = read(connection->fd, connection->in + connection->in_len, connection->in_capacity - connection->in_len);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	connection->in_len += (size_t)n;
+	return n;
+}
+
+/* False when the connection is at its end. Until an answer is gone, no further request is handled. */
+static bool take_turn(struct uapi_server *server, struct connection *connection)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = connection };
+
+	if (!write_output(connection))
+		return false;
+	if (!connection->out.len && !connection->must_close) {
+		if (!find_line_end(connection) && !read_input(connection))
+			return false;
+		handle_input(server, connection);
+		if (!write_output(connection))
+			return false;
+	}
+	if (connection->must_close && !connection->out.len)
+		return false;
+	if (connection->out.len || find_line_end(connection))
+		event.events = EPOLLOUT;
+	if (event.events == connection->watched)
+		return true;
+	connection->watched = event.events;
+	return !epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+}
+
+void uapi_handle_event(struct uapi_server *server, void *ptr)
 {
 	struct connection *connection = server->connections;
 
@@ -266,11 +336,7 @@ void uapi_handle_event(struct uapi_server *server, void *ptr, uint32_t events)
 	if (!connection)
 		return;
 	connection->last_active_ns = worker_now_ns();
-	if (!(events & EPOLLOUT) && !read_input(server, connection)) {
-		connection_free(server, connection);
-		return;
-	}
-	if (!write_output(server, connection))
+	if (!take_turn(server, connection))
 		connection_free(server, connection);
 }
 
@@ -283,5 +349,7 @@ unsigned int uapi_close_idle(struct uapi_server *server, uint64_t now_ns)
 		if (timers_has_expired(connection->last_active_ns, IDLE_SECONDS, now_ns))
 			connection_free(server, connection);
 	}
-	return server->n_connections;
+	if (server->is_paused)
+		pause_accepting(server, false);
+	return server->n_connections + server->is_paused;
 }

@@ -20,9 +20,9 @@ struct uapi_server *uapi_server_create(struct control *control, int listen_fd, i
 void uapi_server_free(struct uapi_server *server);
 
 /* An event whose data.ptr is not one of the caller's own: a connection's, or the server itself for the listener. */
-void uapi_handle_event(struct uapi_server *server, void *ptr, uint32_t events);
+void uapi_handle_event(struct uapi_server *server, void *ptr);
 
-/* Closes connections that have been silent too long. Returns how many are left. */
+/* Closes connections that have been silent too long. Returns how many are left: 0 when it need not be called again. */
 unsigned int uapi_close_idle(struct uapi_server *server, uint64_t now_ns);
 
 #endif

@@ -61,8 +61,14 @@ static bool fits(const struct udp_tx_msg *msg, const struct endpoint *to, uint8_
 	       msg->len + len <= UDP_TX_MAX_BYTES && msg->ds == ds && msg->user == user && endpoint_equal(&msg->to, to);
 }
 
-static void start(struct udp_tx_msg *msg, const struct endpoint *to, uint8_t ds, uint32_t len, void *user)
+/* NULL: there is no room for another message. */
+static struct udp_tx_msg *start(struct udp_tx *tx, const struct endpoint *to, uint8_t ds, uint32_t len, void *user)
 {
+	struct udp_tx_msg *msg;
+
+	if (tx->n_msgs == UDP_TX_MSGS)
+		return NULL;
+	msg = &tx->msgs[tx->n_msgs++];
 	msg->to = *to;
 	msg->user = user;
 	msg->len = 0;
@@ -73,19 +79,20 @@ static void start(struct udp_tx_msg *msg, const struct endpoint *to, uint8_t ds,
 	msg->is_closed = false;
 	msg->error = 0;
 	msg->src_refused = false;
+	return msg;
 }
 
 bool udp_tx_add(struct udp_tx *tx, const struct endpoint *to, uint8_t ds, const uint8_t *data, uint32_t len, void *user)
 {
-	struct udp_tx_msg *msg = tx->n_msgs ? &tx->msgs[tx->n_msgs - 1] : NULL;
+	struct udp_tx_msg *msg;
 	struct iovec *last;
 
-	if (!msg || !fits(msg, to, ds, len, user)) {
-		if (tx->n_msgs == UDP_TX_MSGS)
-			return false;
-		msg = &tx->msgs[tx->n_msgs++];
-		start(msg, to, ds, len, user);
-	}
+	if (tx->n_msgs && fits(&tx->msgs[tx->n_msgs - 1], to, ds, len, user))
+		msg = &tx->msgs[tx->n_msgs - 1];
+	else
+		msg = start(tx, to, ds, len, user);
+	if (!msg)
+		return false;
 
 	last = msg->n_iov ? &msg->iov[msg->n_iov - 1] : NULL;
 	if (last && (uint8_t *)last->iov_base + last->iov_len == data) {

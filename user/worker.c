@@ -74,6 +74,8 @@ void worker_deinit(struct worker *worker)
 	udp_tx_deinit(&worker->tx);
 	free(worker->tx_buffer);
 	aead_free(worker->aead);
+	worker->tx_buffer = NULL;
+	worker->aead = NULL;
 }
 
 void worker_drop(struct worker *worker, enum drop_reason why, unsigned int n)

@@ -1,4 +1,6 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
 # What the benchmarks share: a pair of namespaces with a tunnel between them, and the CPU time of the whole box.
 #
 #   wgx-bench-a                          wgx-bench-b

@@ -5,6 +5,7 @@
 #
 #   PEERS [10000]
 set -u
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 peers=${PEERS:-10000}
@@ -15,17 +16,20 @@ ip netns add wgx-bench-a
 {
 	printf '[Interface]\nPrivateKey = %s\nListenPort = 51001\n' "$(wg genkey)"
 	# Any 32 bytes are a public key.
-	head -c $((peers * 32)) /dev/urandom | od -An -v -tx1 -w32 | tr -d ' ' | awk -v map="ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" '
+	head -c $((peers * 32)) /dev/urandom | od -An -v -tx1 -w32 | tr -d ' ' | awk '
+		BEGIN { map = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" }
 		function value(c) { return index("0123456789abcdef", c) - 1 }
 		{
 			text = ""
 			for (i = 1; i <= 63; i += 3) {
-				n = value(substr($0, i, 1)) * 256 + value(substr($0, i + 1, 1)) * 16 + value(substr($0, i + 2, 1))
+				n = value(substr($0, i, 1)) * 256 + value(substr($0, i + 1, 1)) * 16 + \
+					value(substr($0, i + 2, 1))
 				text = text substr(map, int(n / 64) + 1, 1) substr(map, n % 64 + 1, 1)
 			}
 			# 256 bits: 21 groups of 12, then 4 bits more, one character, and the padding.
 			text = text substr(map, value(substr($0, 64, 1)) * 4 + 1, 1) "="
-			printf "[Peer]\nPublicKey = %s\nAllowedIPs = 10.%d.%d.%d/32\n", text, int(NR / 65536) % 256, int(NR / 256) % 256, NR % 256
+			printf "[Peer]\nPublicKey = %s\nAllowedIPs = 10.%d.%d.%d/32\n", text,
+				int(NR / 65536) % 256, int(NR / 256) % 256, NR % 256
 		}'
 } >"$conf"
 
@@ -51,9 +55,11 @@ sleep 2 # let it come to rest; what is measured next is rest
 idle_before=$(ticks)
 sleep 5
 idle_after=$(ticks)
-awk -v n="$peers" -v set=$((t1 - t0)) -v dump=$((t2 - t1)) -v mem=$((rss_after - rss_before)) -v idle=$((idle_after - idle_before)) \
-	-v hz="$(getconf CLK_TCK)" -v file="$out/peers.json" -v machine="$(machine_json)" 'BEGIN {
+awk -v n="$peers" -v set=$((t1 - t0)) -v dump=$((t2 - t1)) -v mem=$((rss_after - rss_before)) \
+	-v idle=$((idle_after - idle_before)) -v hz="$(getconf CLK_TCK)" -v file="$out/peers.json" \
+	-v machine="$(machine_json)" 'BEGIN {
 	printf "%d peers: setconf %.2f s, show dump %.2f s, %.2f KiB per peer, idle CPU %.1f %%\n",
 		n, set / 1e9, dump / 1e9, mem / n / 1024, idle / hz / 5 * 100
-	printf "{ %s, \"peers\": %d, \"setconf_s\": %.3f, \"dump_s\": %.3f, \"bytes_per_peer\": %d, \"idle_cpu_percent\": %.2f }\n",
-		machine, n, set / 1e9, dump / 1e9, mem / n, idle / hz / 5 * 100 > file }'
+	printf "{ %s, \"peers\": %d, \"setconf_s\": %.3f, \"dump_s\": %.3f, ",
+		machine, n, set / 1e9, dump / 1e9 > file
+	printf "\"bytes_per_peer\": %d, \"idle_cpu_percent\": %.2f }\n", mem / n, idle / hz / 5 * 100 > file }'

@@ -6,6 +6,7 @@
 #
 #   ROUNDS [5], SECONDS_PER_RUN [5], FLOWS ["1 4"]
 set -u
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 rounds=${ROUNDS:-5}
@@ -33,8 +34,10 @@ for ((round = 1; round <= rounds; round++)); do
 	for who in wg-xdp wireguard-go; do
 		bench_tunnel "${program[$who]}" || { echo "bench: $who does not come up" >&2; exit 1; }
 		for flows in $flows_list; do
-			read -r rate cost < <(one_run "$flows") || { echo "bench: $who, $flows flow(s): no result" >&2; exit 1; }
-			printf 'round %d  %-12s  %d flow(s)  %6.2f Gbit/s  %5.2f CPU-s/GB\n' "$round" "$who" "$flows" "$rate" "$cost"
+			read -r rate cost < <(one_run "$flows") ||
+				{ echo "bench: $who, $flows flow(s): no result" >&2; exit 1; }
+			printf 'round %d  %-12s  %d flow(s)  %6.2f Gbit/s  %5.2f CPU-s/GB\n' \
+				"$round" "$who" "$flows" "$rate" "$cost"
 			rates[$who.$flows]+=" $rate"
 			costs[$who.$flows]+=" $cost"
 		done
@@ -63,7 +66,8 @@ for flows in $flows_list; do
 	# shellcheck disable=SC2086
 	xc=$(median ${costs[wg-xdp.$flows]}) gc=$(median ${costs[wireguard-go.$flows]})
 	awk -v f="$flows" -v xr="$xr" -v gr="$gr" -v xc="$xc" -v gc="$gc" 'BEGIN {
-		printf "  %d flow(s): wg-xdp %.2f Gbit/s, %.2f CPU-s/GB; wireguard-go %.2f Gbit/s, %.2f CPU-s/GB: %.2fx the rate at %.2fx the CPU time\n",
-			f, xr, xc, gr, gc, xr / gr, xc / gc }'
+		printf "  %d flow(s): wg-xdp %.2f Gbit/s, %.2f CPU-s/GB; wireguard-go %.2f Gbit/s, %.2f CPU-s/GB: ",
+			f, xr, xc, gr, gc
+		printf "%.2fx the rate at %.2fx the CPU time\n", xr / gr, xc / gc }'
 done
 echo "  $json"

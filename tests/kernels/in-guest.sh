@@ -17,8 +17,8 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
 build=${BUILD:-build}
-program=$PWD/$build/wg-xdp
-flood=$PWD/$build/tests/kernels/flood
+program=$(realpath "$build")/wg-xdp
+flood=$(realpath "$build")/tests/kernels/flood
 sockets=/var/run/wireguard
 case_limit_s=240
 work=""
@@ -354,7 +354,7 @@ passive_keepalive()
 	stage
 	join "$to" v4
 	reach "$to"
-	at "$by" nft 'table inet drop { chain c { type filter hook input priority 0; udp dport 9 drop; }; }' || fail "no rule"
+	at "$by" nft 'table inet quiet { chain c { type filter hook input priority 0; udp dport 9 drop; }; }' || fail "no rule"
 	n=$(counted "$(from "$by")" keepalive)
 	must at "$to" bash -c "echo >/dev/udp/$(inner "$by")/9"
 	since=$SECONDS
@@ -425,7 +425,7 @@ ecn()
 	for by in x k; do
 		to=$(other $by)
 		at $by nft -f - <<-END || fail "no rules"
-			table inet mark {
+			table inet marker {
 				counter copied { }
 				chain c {
 					type filter hook postrouting priority 0
@@ -448,11 +448,11 @@ ecn()
 		END
 		must at $by ping -n -c 4 -i 0.3 -W 15 -Q 2 "$(inner "$to")"
 		must at $by ping -n -c 4 -i 0.3 -W 15 -Q 2 "$(inner6 "$to")"
-		v=$(at $by nft list counter inet mark copied | awk '$1 == "packets" { print $2 }')
+		v=$(at $by nft list counter inet marker copied | awk '$1 == "packets" { print $2 }')
 		((v >= 8)) || fail "$by: $v of 8 packets had the inner mark outside"
 		v=$(at "$to" nft list counter inet inside ce | awk '$1 == "packets" { print $2 }')
 		((v == 8)) || fail "$to: $v of 8 packets had the outer CE inside"
-		at $by nft delete table inet mark
+		at $by nft delete table inet marker
 		at "$to" nft delete table inet inside
 	done
 }

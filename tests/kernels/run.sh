@@ -64,7 +64,7 @@ check_machine()
 		command -v $program >/dev/null || die "no program '$program': run 'tools/deps.sh kernels'"
 	done
 	! ldd "$(command -v busybox)" >/dev/null 2>&1 || die "busybox is not static: install busybox-static"
-	[[ -n $(virtiofsd_program) ]] || die "no virtiofsd: run 'tools/deps.sh kernels'"
+	[[ -n $(virtiofsd_program) ]] || die "no virtiofsd: install virtiofsd, or on Debian 12 qemu-system-common"
 }
 
 # ------ Getting a kernel ------
@@ -210,7 +210,6 @@ write_second()
 		ln -s fd/2 /dev/stderr
 		mount -t devpts devpts /dev/pts
 		mount -t tmpfs shm /dev/shm
-		mount -t tmpfs tmp /tmp
 		mount -t bpf bpf /sys/fs/bpf
 		mount -t cgroup2 cgroup2 /sys/fs/cgroup
 		mount -t tracefs tracefs /sys/kernel/tracing
@@ -376,8 +375,7 @@ main()
 	fi
 	(($# > 0)) || set -- 6.1 6.12
 	check_machine
-	# shellcheck disable=SC2086 # a list
-	[[ -n $command ]] || command="tests/kernels/in-guest.sh $(printf '%q ' ${CASES-})"
+	[[ -n $command ]] || command="tests/kernels/in-guest.sh ${CASES-}"
 	trap clean_up EXIT
 	trap 'exit 130' INT TERM
 	work=$(mktemp -d)

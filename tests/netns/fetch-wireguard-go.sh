@@ -28,8 +28,8 @@ archive_uri() {
 		[[ -e $file ]] && sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) bookworm main.*/\2/p' "$file"
 	done
 	for file in /etc/apt/sources.list.d/*.sources; do
-		[[ -e $file ]] && awk -v RS= '/\nSuites:[^\n]*\<bookworm\>/ && /\nComponents:[^\n]*\<main\>/ {
-			if (match($0, /\nURIs: *[^ \n]+/)) { uri = substr($0, RSTART, RLENGTH); sub(/.*: */, "", uri); print uri }
+		[[ -e $file ]] && awk -v RS= '/\nSuites:([^\n]* )?bookworm( |\n|$)/ && /\nComponents:([^\n]* )?main( |\n|$)/ {
+			if (match($0, /\nURIs: *[^ \n]+/)) { uri = substr($0, RSTART, RLENGTH); sub(/^\nURIs: */, "", uri); print uri }
 		}' "$file"
 	done
 }

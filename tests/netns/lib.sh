@@ -177,10 +177,12 @@ sysctl_in() {
 	in_ns "$1" bash -c "echo $3 > /proc/sys/${2//.//}"
 }
 
+# add_namespaces [NUMBER]...: 0, 1 and 2.
 add_namespaces() {
 	local ns
 
-	for ns in 0 1 2; do
+	[[ $# -gt 0 ]] || set -- 0 1 2
+	for ns in "$@"; do
 		ip netns add "wgx-$ns"
 		# No address of ours is ever tentative, and no packet is sent that nobody asked for.
 		sysctl_in $ns net.ipv6.conf.all.accept_dad 0
@@ -236,7 +238,7 @@ pids_of() {
 
 	for dir in /proc/[0-9]*; do
 		mapfile -d '' -t args < "$dir/cmdline" 2>/dev/null
-		[[ ${#args[@]} -ge 2 && ${args[-1]} == "$1" && ${args[0]} == *wg-xdp* ]] && echo "${dir#/proc/}"
+		[[ ${#args[@]} -ge 2 && ${args[-1]} == "$1" && ${args[0]} =~ wg-xdp|wireguard-go ]] && echo "${dir#/proc/}"
 	done 2>/dev/null
 	return 0
 }

@@ -649,7 +649,9 @@ static void test_tcp_through_two_devices(void **state)
 		assert_int_equal(gso_coalescer_init(&coalescer, true, true), 0);
 		n_super_reads = n_super_writes = 0;
 		while (b.n_got < TCP_BYTES) {
-			struct pollfd pollfds[2] = { { .fd = a.tun.fd, .events = POLLIN }, { .fd = b.tun.fd, .events = POLLIN } };
+			struct pollfd pollfds[2] = {
+				{ .fd = a.tun.fd, .events = POLLIN }, { .fd = b.tun.fd, .events = POLLIN },
+			};
 
 			if (a.n_sent < TCP_BYTES)
 				tcp_send(&a);

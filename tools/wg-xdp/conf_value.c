@@ -76,9 +76,9 @@ bool conf_parse_number(const char *value, uint32_t max, bool may_be_hex, uint32_
 		uint64_t digit;
 
 		if (is_digit(*value))
-			digit = (uint64_t)(*value - '0');
+			digit = (uint64_t)*value - '0';
 		else if (base == 16 && lower >= 'a' && lower <= 'f')
-			digit = (uint64_t)(lower - 'a' + 10);
+			digit = (uint64_t)lower - 'a' + 10;
 		else
 			return false;
 		sum = sum * base + digit;

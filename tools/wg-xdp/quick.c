@@ -141,7 +141,8 @@ enum quick_exit quick_init(struct quick *q, const char *command)
 	if (geteuid())
 		return quick_fail(QUICK_PERMISSION, "`%s' must be root: try `sudo " PROG_NAME " %s ...'", command,
 				  command);
-	capng_get_caps_process();
+	if (capng_get_caps_process())
+		capng_clear(CAPNG_SELECT_BOTH); /* unreadable: let the check below say what is missing */
 	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN))
 		return quick_fail(QUICK_PERMISSION,
 				  "root lacks CAP_NET_ADMIN here: give the container that capability");

@@ -32,8 +32,10 @@ struct ipsecmb {
 static const char *name_of_arch(IMB_ARCH arch)
 {
 	switch (arch) {
+#if IMB_VERSION_NUM < IMB_VERSION(2, 0, 0)
 	case IMB_ARCH_AVX:
 		return "libipsec-mb AVX";
+#endif
 	case IMB_ARCH_AVX2:
 		return "libipsec-mb AVX2";
 	case IMB_ARCH_AVX512:
