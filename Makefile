@@ -211,12 +211,12 @@ bench: all $(bench_bin)
 	@for b in $(bench_bin) $(bench_scripts); do echo "== $$b"; BENCH_OUT=$(abspath $(BUILD))/bench-results $$b; done
 
 asan:
-	@$(MAKE) --no-print-directory SAN=address,undefined test TESTS="$(or $(TESTS),unit sim)"
+	@$(MAKE) --no-print-directory SAN=address,undefined test TESTS="$(or $(TESTS),unit bpf sim netns)"
 
-# Those tests that start threads.
+# Those tests that start threads, and the whole agent in turmoil.
 tsan:
 	@$(MAKE) --no-print-directory SAN=thread test \
-		TESTS="$(or $(TESTS),$(patsubst tests/%.c,%,$(shell grep -ls pthread_create $(unit_src) $(sim_src))))"
+		TESTS="$(or $(TESTS),$(patsubst tests/%.c,%,$(shell grep -ls pthread_create $(unit_src) $(sim_src))) netns/churn)"
 
 fuzz-programs: $(fuzz_bin)
 

@@ -133,26 +133,33 @@ static void link_peer(struct device *device, struct peer *peer)
 	device->n_peers++;
 }
 
+/* Under the queue lock, as the next one. */
+static void unqueue_initiation(struct device *device, struct peer *peer)
+{
+	*peer->initiation_link = peer->initiation_next;
+	if (peer->initiation_next)
+		peer->initiation_next->initiation_link = peer->initiation_link;
+	else
+		device->initiations_end = peer->initiation_link;
+	peer->initiation_is_queued = false;
+}
+
+static void unqueue_kick(struct peer *peer)
+{
+	*peer->kick_link = peer->kick_next;
+	if (peer->kick_next)
+		peer->kick_next->kick_link = peer->kick_link;
+	peer->kick_is_queued = false;
+}
+
 static void leave_queues(struct device *device, struct peer *peer)
 {
-	struct peer **p;
-
 	pthread_mutex_lock(&device->queue_lock);
 	atomic_store(&peer->is_dead, true);
-	if (peer->initiation_is_queued) {
-		for (p = &device->initiations; *p != peer; p = &(*p)->initiation_next)
-			;
-		*p = peer->initiation_next;
-		if (device->initiations_end == &peer->initiation_next)
-			device->initiations_end = p;
-		peer->initiation_is_queued = false;
-	}
-	if (peer->kick_is_queued) {
-		for (p = &device->kicks; *p != peer; p = &(*p)->kick_next)
-			;
-		*p = peer->kick_next;
-		peer->kick_is_queued = false;
-	}
+	if (peer->initiation_is_queued)
+		unqueue_initiation(device, peer);
+	if (peer->kick_is_queued)
+		unqueue_kick(peer);
 	pthread_mutex_unlock(&device->queue_lock);
 }
 
@@ -478,6 +485,7 @@ void device_request_initiation(struct peer *peer, bool is_retry, uint64_t now_ns
 		peer->initiation_next = NULL;
 		peer->initiation_is_queued = true;
 		peer->initiation_is_retry = is_retry;
+		peer->initiation_link = device->initiations_end;
 		*device->initiations_end = peer;
 		device->initiations_end = &peer->initiation_next;
 	}
@@ -493,10 +501,7 @@ struct peer *device_take_initiation(struct device *device, bool *is_retry)
 	pthread_mutex_lock(&device->queue_lock);
 	peer = device->initiations;
 	if (peer) {
-		device->initiations = peer->initiation_next;
-		if (!device->initiations)
-			device->initiations_end = &device->initiations;
-		peer->initiation_is_queued = false;
+		unqueue_initiation(device, peer);
 		*is_retry = peer->initiation_is_retry;
 	}
 	pthread_mutex_unlock(&device->queue_lock);
@@ -509,10 +514,8 @@ static struct peer *take_kick(struct device *device)
 
 	pthread_mutex_lock(&device->queue_lock);
 	peer = device->kicks;
-	if (peer) {
-		device->kicks = peer->kick_next;
-		peer->kick_is_queued = false;
-	}
+	if (peer)
+		unqueue_kick(peer);
 	pthread_mutex_unlock(&device->queue_lock);
 	return peer;
 }

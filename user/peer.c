@@ -114,6 +114,9 @@ void peer_schedule(struct peer *peer)
 	if (!peer->kick_is_queued && !peer->is_dead) {
 		wake = !device->kicks;
 		peer->kick_next = device->kicks;
+		peer->kick_link = &device->kicks;
+		if (peer->kick_next)
+			peer->kick_next->kick_link = &peer->kick_next;
 		device->kicks = peer;
 		peer->kick_is_queued = true;
 	}

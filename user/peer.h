@@ -70,6 +70,7 @@ struct peer {
 
 	/* The device's request queues; under their lock. */
 	struct peer *initiation_next, *kick_next;
+	struct peer **initiation_link, **kick_link; /* what points to this peer */
 	bool initiation_is_queued, initiation_is_retry, kick_is_queued;
 
 	/* The timer queue's: when control will look at this peer next. Written by control alone. */

@@ -58,7 +58,7 @@ int tun_read(struct tun *tun, struct virtio_net_hdr *hdr, uint8_t *packet, size_
  * coalescing of that kind off and writes its packets one by one. Returns how many inner packets the device did not take.
  */
 unsigned int tun_write(struct tun *tun, struct gso_coalescer *burst);
-/* Writes one plain packet: an ICMP error. Returns 0 or -errno. */
+/* Writes one packet as it is: complete, not coalesced. Returns 0 or -errno. */
 int tun_write_packet(struct tun *tun, const uint8_t *packet, size_t len);
 
 /* Is the device up? Works whatever network namespace the device has been moved to. */

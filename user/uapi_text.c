@@ -88,26 +88,23 @@ static int parse_allowed_ip(struct config_peer *peer, const char *text, bool may
 					  remove);
 }
 
+/* A value that was good is one that has been given. */
+static int note(int err, uint32_t *flags, uint32_t flag)
+{
+	if (!err)
+		*flags |= flag;
+	return err;
+}
+
 /* -ENOENT: not a key of the device section. */
 static int set_device_key(struct device_config *config, const char *key, const char *value)
 {
-	int err;
-
-	if (!strcmp(key, "private_key")) {
-		err = parse_key(value, config->private_key);
-		config->flags |= err ? 0 : CONFIG_DEVICE_HAS_PRIVATE_KEY;
-		return err;
-	}
-	if (!strcmp(key, "listen_port")) {
-		err = parse_u16(value, &config->listen_port);
-		config->flags |= err ? 0 : CONFIG_DEVICE_HAS_LISTEN_PORT;
-		return err;
-	}
-	if (!strcmp(key, "fwmark")) {
-		err = parse_u32(value, &config->fwmark);
-		config->flags |= err ? 0 : CONFIG_DEVICE_HAS_FWMARK;
-		return err;
-	}
+	if (!strcmp(key, "private_key"))
+		return note(parse_key(value, config->private_key), &config->flags, CONFIG_DEVICE_HAS_PRIVATE_KEY);
+	if (!strcmp(key, "listen_port"))
+		return note(parse_u16(value, &config->listen_port), &config->flags, CONFIG_DEVICE_HAS_LISTEN_PORT);
+	if (!strcmp(key, "fwmark"))
+		return note(parse_u32(value, &config->fwmark), &config->flags, CONFIG_DEVICE_HAS_FWMARK);
 	if (!strcmp(key, "replace_peers"))
 		return parse_true(value, &config->flags, CONFIG_DEVICE_REPLACE_PEERS);
 	return -ENOENT;
@@ -116,25 +113,16 @@ static int set_device_key(struct device_config *config, const char *key, const c
 /* -ENOENT: not a key of the peer section. */
 static int set_peer_key(struct config_peer *peer, const char *key, const char *value)
 {
-	int err;
-
 	if (!strcmp(key, "allowed_ip"))
 		return parse_allowed_ip(peer, value, true);
-	if (!strcmp(key, "preshared_key")) {
-		err = parse_key(value, peer->preshared_key);
-		peer->flags |= err ? 0 : CONFIG_PEER_HAS_PRESHARED_KEY;
-		return err;
-	}
-	if (!strcmp(key, "endpoint")) {
-		err = endpoint_parse(&peer->endpoint, value) ? 0 : -EINVAL;
-		peer->flags |= err ? 0 : CONFIG_PEER_HAS_ENDPOINT;
-		return err;
-	}
-	if (!strcmp(key, "persistent_keepalive_interval")) {
-		err = parse_u16(value, &peer->persistent_keepalive_interval_s);
-		peer->flags |= err ? 0 : CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE;
-		return err;
-	}
+	if (!strcmp(key, "preshared_key"))
+		return note(parse_key(value, peer->preshared_key), &peer->flags, CONFIG_PEER_HAS_PRESHARED_KEY);
+	if (!strcmp(key, "endpoint"))
+		return note(endpoint_parse(&peer->endpoint, value) ? 0 : -EINVAL, &peer->flags,
+			    CONFIG_PEER_HAS_ENDPOINT);
+	if (!strcmp(key, "persistent_keepalive_interval"))
+		return note(parse_u16(value, &peer->persistent_keepalive_interval_s), &peer->flags,
+			    CONFIG_PEER_HAS_PERSISTENT_KEEPALIVE);
 	if (!strcmp(key, "remove"))
 		return parse_true(value, &peer->flags, CONFIG_PEER_REMOVE);
 	if (!strcmp(key, "update_only"))

@@ -12,7 +12,7 @@ set -u
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_PER_RUN:-5}
 flows_list=${FLOWS:-1 4}
-go=${WIREGUARD_GO:-$("$root/tests/netns/fetch-wireguard-go.sh")} || exit 1
+go=${WIREGUARD_GO:-$(bash "$root/tests/netns/fetch-wireguard-go.sh")} || exit 1
 declare -A program=([wg-xdp]=$root/build/wg-xdp [wireguard-go]=$go)
 json=$out/tcp.json
 

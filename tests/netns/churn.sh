@@ -74,12 +74,15 @@ for end in "a 1" "b 2"; do
 	ip -n wgx-churn-"$1" address add 10.98.0."$2"/24 dev wgxc"$1"
 	ip -n wgx-churn-"$1" link set wgxc"$1" mtu 1420 up
 done
+# shellcheck disable=SC2154 # set by declare
 agent_a=$(pgrep -P "$monitor_a") agent_b=$(pgrep -P "$monitor_b")
 ka=$(wg genkey) kb=$(wg genkey)
 pa=$(echo "$ka" | wg pubkey) pb=$(echo "$kb" | wg pubkey)
 configure() {
-	wg set wgxca private-key <(echo "$ka") listen-port 51001 fwmark 0 peer "$pb" allowed-ips 10.98.0.2/32 endpoint 10.99.0.2:51002
-	wg set wgxcb private-key <(echo "$kb") listen-port 51002 fwmark 0 peer "$pa" allowed-ips 10.98.0.1/32 endpoint 10.99.0.1:51001
+	wg set wgxca private-key <(echo "$ka") listen-port 51001 fwmark 0 \
+		peer "$pb" allowed-ips 10.98.0.2/32 endpoint 10.99.0.2:51002
+	wg set wgxcb private-key <(echo "$kb") listen-port 51002 fwmark 0 \
+		peer "$pa" allowed-ips 10.98.0.1/32 endpoint 10.99.0.1:51001
 }
 configure
 check "the tunnel works before" wait_for 20 in_a ping -c 1 -W 1 10.98.0.2
@@ -95,7 +98,8 @@ end=$((SECONDS + churn)) rounds=0
 while [ $SECONDS -lt $end ]; do
 	rounds=$((rounds + 1))
 	other=$(wg genkey | wg pubkey)
-	wg set wgxca peer "$other" allowed-ips "10.50.$((rounds % 250)).0/24,fd50::$rounds/128" endpoint 10.99.0.2:9 persistent-keepalive 1
+	wg set wgxca peer "$other" allowed-ips "10.50.$((rounds % 250)).0/24,fd50::$rounds/128" \
+		endpoint 10.99.0.2:9 persistent-keepalive 1
 	wg set wgxcb peer "$other" preshared-key <(wg genpsk) allowed-ips 10.98.0.0/24
 	wg show all dump >/dev/null
 	wg set wgxcb peer "$other" remove

@@ -29,7 +29,11 @@ archive_uri() {
 	done
 	for file in /etc/apt/sources.list.d/*.sources; do
 		[[ -e $file ]] && awk -v RS= '/\nSuites:([^\n]* )?bookworm( |\n|$)/ && /\nComponents:([^\n]* )?main( |\n|$)/ {
-			if (match($0, /\nURIs: *[^ \n]+/)) { uri = substr($0, RSTART, RLENGTH); sub(/^\nURIs: */, "", uri); print uri }
+			if (match($0, /\nURIs: *[^ \n]+/)) {
+				uri = substr($0, RSTART, RLENGTH)
+				sub(/^\nURIs: */, "", uri)
+				print uri
+			}
 		}' "$file"
 	done
 }

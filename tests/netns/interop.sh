@@ -20,6 +20,8 @@ enter "$@"
 go_installed=$(command -v wireguard-go)
 [[ $go_installed != "$GO_RECENT" ]] || go_installed=
 
+echo "$psk" > "$tmp/psk"
+
 # ------ a cable with a tunnel ------
 
 # cable N FAR: between wgx-N and wgx-FAR.
@@ -50,13 +52,14 @@ set_up_pair() { # PROGRAM
 
 # peers OUTER PSK INITIATOR: anew on both sides; only the initiator is told where the other one is.
 peers() {
-	local near=10.9.0.1 far=10.9.0.2
+	local near=10.9.0.1 far=10.9.0.2 file=/dev/null
 
+	[[ $2 != psk ]] || file=$tmp/psk
 	[[ $1 != v6 ]] || near='[fd09::1]' far='[fd09::2]'
 	wg set wg1 peer "$pub2" remove
 	wg set wg2 peer "$pub1" remove
-	wg set wg1 peer "$pub2" preshared-key <([[ $2 != psk ]] || echo "$psk") allowed-ips 192.168.7.2/32,fd07::2/128
-	wg set wg2 peer "$pub1" preshared-key <([[ $2 != psk ]] || echo "$psk") allowed-ips 192.168.7.1/32,fd07::1/128
+	wg set wg1 peer "$pub2" preshared-key "$file" allowed-ips 192.168.7.2/32,fd07::2/128
+	wg set wg2 peer "$pub1" preshared-key "$file" allowed-ips 192.168.7.1/32,fd07::1/128
 	if [[ $3 == we ]]; then
 		wg set wg1 peer "$pub2" endpoint $far:2
 	else
@@ -164,6 +167,7 @@ case_both_ways() {
 	local pid
 
 	peers v4 psk we
+	ping_ok 1 192.168.7.2
 	stream 1 2 192.168.7.2 "$1" 3 &
 	pid=$!
 	stream 2 1 fd07::1 "$1" 4
@@ -235,7 +239,9 @@ flow_is_over() { [[ $(wc -l < "$tmp/flow$1") -eq 2600 ]] || ! listens "$1" u 333
 common_cases() { # NAME
 	local outer with who
 
-	for outer in v4 v6; do
+	# In this order: a buffer that has held an IPv4 address makes wireguard-go 0.0.20231211 send its next IPv6 datagram to
+	# an address of which only the first four bytes are right.
+	for outer in v6 v4; do
 		for with in "no psk" psk; do
 			for who in we they; do
 				check "$1: $outer outer, $with, $who initiate" case_handshake $outer "$with" $who

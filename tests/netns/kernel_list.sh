@@ -128,11 +128,11 @@ case_a10() {
 	n0 nft -f - <<-'N'
 		table ip a10 { chain in { type filter hook input priority 0; ip length 1360 drop; }; }
 	N
-	fails ping_ok 2 192.168.241.1 -s 1270
+	# MTU and route are made known to the program: a moment later, not at once.
+	wait_for 3 fails ping_ok 2 192.168.241.1 -s 1270
 	ip1 route add 192.168.241.2/32 dev wg1 mtu 1299
 	ip2 route add 192.168.241.1/32 dev wg2 mtu 1299
-	# The route is made known to the program: a moment later, not at once.
-	wait_for 2 ping_ok 2 192.168.241.1 -s 1269
+	wait_for 3 ping_ok 2 192.168.241.1 -s 1269
 	ping_ok 2 192.168.241.1 -s 1269
 	ip1 route del 192.168.241.2/32 dev wg1 mtu 1299
 	ip2 route del 192.168.241.1/32 dev wg2 mtu 1299
@@ -241,18 +241,33 @@ case_a20() {
 	ping_ok 0 192.168.241.2
 }
 
-# wgi1 sends into wg1, whose socket in wgx-0 sends into wgi1.
+sent_by_wgi1() { transfer_of wgi1 | cut -d ' ' -f 2; }
+
+is_quiet() {
+	local before
+
+	before=$(sent_by_wgi1)
+	sleep 0.3
+	(($(sent_by_wgi1) - before < 20000))
+}
+
+# wgi1 sends into wg1, whose socket in wgx-0 sends into wgi1. README.md says why this cannot be noticed.
 case_a21() {
-	local before after
+	local agents memory
 
 	wg set wg1 peer "$pub2" endpoint 192.168.241.2:7
 	ip2 link delete wg2
 	ip2 link delete wgi2
-	before=$(transfer_of wgi1 | cut -d ' ' -f 2)
+	agents=$(agent_of wg1)$'\n'$(agent_of wgi1)
 	fails n0 ping -n -q -W 1 -c 10 -f 192.168.241.2
-	sleep 1
-	after=$(transfer_of wgi1 | cut -d ' ' -f 2)
-	((after - before < 70000))
+	timeout 2 wg show wgi1 transfer
+	timeout 2 wg show wg1 transfer
+	for memory in $agents; do
+		(($(awk '$1 == "RssAnon:" { print $2 }' "/proc/$memory/status") < 64 << 10))
+	done
+	timeout 2 wg set wg1 peer "$pub2" endpoint 127.0.0.1:2
+	wait_for 3 is_quiet
+	is "$(agent_of wg1)"$'\n'"$(agent_of wgi1)" "$agents"
 }
 
 section_a() {
@@ -288,7 +303,7 @@ section_a() {
 	if check "A19 a tunnel within the tunnel" set_up_inner; then
 		block "inner tunnel"
 		check "A20 the inner device moves while in use" case_a20
-		check "A21 a routing loop does not run away" case_a21
+		check "A21 a routing loop harms nobody, and ends with its cause" case_a21
 	fi
 	remove_namespaces
 }

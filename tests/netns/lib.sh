@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the scripts that source this use what is set here
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # The stage of the tests between network namespaces, sourced by the scripts beside this file.
@@ -17,7 +17,7 @@ here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 script=${0##*/}
 WG_XDP=$(realpath -m "${WG_XDP:-$here/../../${BUILD:-build}/wg-xdp}")
 export WG_XDP LC_ALL=C
-unset LOG_LEVEL
+unset LOG_LEVEL WG_PROCESS_FOREGROUND
 PYTHON=/usr/bin/python3
 [[ -x $PYTHON ]] || PYTHON=python3
 : "${LIMIT_S:=400}"
@@ -42,8 +42,8 @@ enter() {
 	if [[ -z $WGX_INSIDE ]]; then
 		[[ $UID -eq 0 && -c /dev/net/tun && -x $WG_XDP ]] ||
 			skip_all "$script: needs root, /dev/net/tun and $WG_XDP"
-		WGX_INSIDE=1 exec timeout --foreground --kill-after=5 "$LIMIT_S" unshare --mount --net --pid --fork --kill-child \
-			--mount-proc --propagation private -- bash "$0" "$@"
+		WGX_INSIDE=1 exec timeout --foreground --kill-after=5 "$LIMIT_S" unshare --mount --net --pid --fork \
+			--kill-child --mount-proc --propagation private -- bash "$0" "$@"
 	fi
 	verbose=0
 	[[ $1 == -v ]] && verbose=1 && shift
@@ -90,7 +90,7 @@ check() {
 	else
 		echo "not ok $name"
 		n_failed=$((n_failed + 1))
-		tail -n 30 "$tmp/check.log" | sed 's/^/    | /'
+		tail -n 30 "$tmp/check.log" | sed "s/^/    | /; s|$key1|KEY1|; s|$key2|KEY2|; s|$key3|KEY3|; s|$psk|PSK|"
 		grep -hv '^+' "$tmp"/agent-*.log 2>/dev/null | tail -n 12 | sed 's/^/    agent | /'
 	fi
 	return "$status"
@@ -209,7 +209,7 @@ sock() { echo "/run/wireguard/$1.sock"; }
 
 # start NS NAME [PROGRAM]: its log is $tmp/agent-NAME.log.
 start() {
-	LOG_LEVEL=verbose WG_PROCESS_FOREGROUND="" in_ns "$1" "${3:-$WG_XDP}" "$2" >> "$tmp/agent-$2.log" 2>&1
+	LOG_LEVEL=verbose in_ns "$1" "${3:-$WG_XDP}" "$2" >> "$tmp/agent-$2.log" 2>&1
 	[[ -S $(sock "$2") ]]
 }
 

@@ -142,10 +142,10 @@ case_f3() {
 	} > "$tmp/many.conf"
 	agent1=$(agent_of wg1)
 	agent2=$(agent_of wg2)
-	n1 bash -c "$(declare -f churn); tmp=$tmp pub1=$pub1 pub2=$pub2 key1=$key1 key2=$key2 key3=$key3; churn 10"
+	n1 bash -c "$(declare -f churn); tmp=$tmp pub1=$pub1 pub2=$pub2 key1=$key1 key2=$key2 key3=$key3; churn 200"
 	fds1=$(fds_of "$agent1") fds2=$(fds_of "$agent2")
 	memory1=$(memory_of "$agent1") memory2=$(memory_of "$agent2")
-	n1 bash -c "$(declare -f churn); tmp=$tmp pub1=$pub1 pub2=$pub2 key1=$key1 key2=$key2 key3=$key3; churn 40"
+	n1 bash -c "$(declare -f churn); tmp=$tmp pub1=$pub1 pub2=$pub2 key1=$key1 key2=$key2 key3=$key3; churn 100"
 	# What was retired goes with the next housekeeping.
 	wait_for 3 is "$(fds_of "$agent1") $(fds_of "$agent2")" "$fds1 $fds2"
 	echo "memory: $memory1 to $(memory_of "$agent1"), $memory2 to $(memory_of "$agent2") KiB"

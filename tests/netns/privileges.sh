@@ -204,9 +204,9 @@ case_replay() {
 }
 
 case_often() {
-	local i agent
+	local agent
 
-	for i in {1..4}; do
+	for _ in {1..4}; do
 		agent=$(agent_of wg1)
 		kill -9 "$agent"
 		wait_for 5 other_agent wg1 "$agent"

@@ -71,9 +71,9 @@ world() { # what may have changed in wgx-1
 }
 
 case_genkey() {
-	local i key
+	local key
 
-	for i in {1..20}; do
+	for _ in {1..20}; do
 		key=$("$WG_XDP" genkey)
 		is "$("$WG_XDP" pubkey <<< "$key")" "$(wg pubkey <<< "$key")"
 		key=$(wg genkey)
@@ -143,7 +143,7 @@ case_strip() {
 
 # A session is what a handshake made: as long as no other is made, nothing was lost.
 case_syncconf() {
-	local handshake pid i
+	local handshake pid
 
 	config wgq < /dev/null
 	n1 wg-quick up wgq
@@ -151,7 +151,7 @@ case_syncconf() {
 	handshake=$(wg show wgq latest-handshakes)
 	n1 ping -n -q -i 0.01 -c 200 -W 1 192.168.7.2 > "$tmp/ping" &
 	pid=$!
-	for i in {1..5}; do
+	for _ in {1..5}; do
 		wg syncconf wgq <(wg-quick strip wgq)
 		wg syncconf wgq <(wg-quick strip wgq; printf '[Peer]\nPublicKey = %s\nAllowedIPs = 10.66.0.0/16\n' "$pub3")
 		is "$(wg show wgq peers | wc -l)" 2
@@ -171,7 +171,8 @@ case_fields() {
 		latest-handshakes transfer persistent-keepalive dump; do
 		is "$("$WG_XDP" show wgq $field | sort)" "$(wg show wgq $field | sort)"
 		# wg leaves out the interface where a peer is not its first.
-		is "$("$WG_XDP" show all $field | sed 's/^wg[q2]\t//' | sort)" "$(wg show all $field | sed 's/^wg[q2]\t//' | sort)"
+		is "$("$WG_XDP" show all $field | sed 's/^wg[q2]\t//' | sort)" \
+			"$(wg show all $field | sed 's/^wg[q2]\t//' | sort)"
 	done
 	is "$("$WG_XDP" show interfaces | tr ' ' '\n' | sort)" "$(wg show interfaces | tr ' ' '\n' | sort)"
 	is "$("$WG_XDP" showconf wgq)" "$(wg showconf wgq)"

@@ -12,14 +12,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "../../user/privileged.c"
+#include "link_name.h"
 #include "own_netns.h"
 
 #define TUNNEL "wgx-test"
@@ -317,32 +316,6 @@ static void test_set_fwmark(void **state)
 	assert_int_equal(mark_of(socks[1].fd6), 0);
 	udp_sock_close(&socks[0]);
 	udp_sock_close(&socks[1]);
-}
-
-/* Asks through fd which device has that index; the name goes to name. */
-static void link_name(int fd, int ifindex, char name[static IFNAMSIZ])
-{
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg info;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
-		.info = { .ifi_index = ifindex },
-	};
-	_Alignas(struct nlmsghdr) char answer[16384];
-	const struct nlmsghdr *header = (const void *)answer;
-	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
-	struct rtattr *attr;
-	int len;
-
-	assert_int_equal(send(fd, &request, sizeof(request), 0), sizeof(request));
-	assert_int_equal(poll(&pollfd, 1, 5000), 1);
-	assert_true(recv(fd, answer, sizeof(answer), 0) > 0);
-	assert_int_equal(header->nlmsg_type, RTM_NEWLINK);
-	len = (int)header->nlmsg_len - (int)NLMSG_LENGTH(sizeof(struct ifinfomsg));
-	for (attr = IFLA_RTA(NLMSG_DATA(header)); RTA_OK(attr, len); attr = RTA_NEXT(attr, len))
-		if (attr->rta_type == IFLA_IFNAME)
-			snprintf(name, IFNAMSIZ, "%s", (const char *)RTA_DATA(attr));
 }
 
 static void assert_netlink_finds(struct fixture *f, const char *expected, bool expected_elsewhere)

@@ -38,6 +38,7 @@
 #include <urcu-qsbr.h>
 
 #include "../../user/sandbox.c"
+#include "link_name.h"
 #include "own_netns.h"
 #include "privileged.h"
 
@@ -59,32 +60,6 @@ static int bind_any(uint16_t port)
 		return fd;
 	close(fd);
 	return -1;
-}
-
-/* Asks through fd which device has that index; the name goes to name. */
-static void link_name(int fd, int ifindex, char name[static IFNAMSIZ])
-{
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg info;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
-		.info = { .ifi_index = ifindex },
-	};
-	_Alignas(struct nlmsghdr) char answer[16384];
-	const struct nlmsghdr *header = (const void *)answer;
-	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
-	struct rtattr *attr;
-	int len;
-
-	assert_int_equal(send(fd, &request, sizeof(request), 0), sizeof(request));
-	assert_int_equal(poll(&pollfd, 1, 5000), 1);
-	assert_true(recv(fd, answer, sizeof(answer), 0) > 0);
-	assert_int_equal(header->nlmsg_type, RTM_NEWLINK);
-	len = (int)header->nlmsg_len - (int)NLMSG_LENGTH(sizeof(struct ifinfomsg));
-	for (attr = IFLA_RTA(NLMSG_DATA(header)); RTA_OK(attr, len); attr = RTA_NEXT(attr, len))
-		if (attr->rta_type == IFLA_IFNAME)
-			snprintf(name, IFNAMSIZ, "%s", (const char *)RTA_DATA(attr));
 }
 
 /* ------ What the process is ------ */

@@ -503,11 +503,13 @@ static void test_refused_super_packet_goes_singly(void **state)
 /* Any other error is no reason to give coalescing up. */
 static void test_packets_not_taken_are_counted(void **state)
 {
+	bool kernel_takes_udp;
 	struct burst b;
 
 	(void)state;
 	REQUIRE_NETNS();
 	burst_open(&b);
+	kernel_takes_udp = b.tun.coalesce_udp;
 	b.tun.coalesce_tcp = b.tun.coalesce_udp = true;
 	refused_gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
 	refusal = ENOMEM;
@@ -518,7 +520,8 @@ static void test_packets_not_taken_are_counted(void **state)
 	refused_gso_type = -1;
 	run("ip link set wgx0 down");
 	assert_int_equal(tun_write(&b.tun, &b.coalescer), 20);
-	assert_true(b.tun.coalesce_udp && b.coalescer.udp);
+	/* Before Linux 6.2 the kernel does not know the type, and says that first. */
+	assert_int_equal(b.tun.coalesce_udp && b.coalescer.udp, kernel_takes_udp);
 	burst_close(&b);
 }
 

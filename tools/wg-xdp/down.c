@@ -52,36 +52,30 @@ static enum quick_exit take_down(struct quick *q)
 	return ok ? QUICK_OK : QUICK_FAILED;
 }
 
-int cmd_down(int argc, char **argv)
+/* A subcommand: does its work on the running tunnel that the one argument names. */
+static int on_running(int argc, char **argv, const char *usage, const char *verb, enum quick_exit (*work)(struct quick *))
 {
 	int code;
-	const char *target = parse_target(argc, argv, down_usage, &code);
+	const char *target = parse_target(argc, argv, usage, &code);
 	struct quick q;
 
 	if (!target)
 		return code;
-	code = (int)quick_init(&q, "down");
+	code = (int)quick_init(&q, verb);
 	if (!code)
 		code = (int)quick_plan_down(&q, target);
 	if (!code)
-		code = (int)take_down(&q);
+		code = (int)work(&q);
 	quick_deinit(&q);
 	return code;
 }
 
+int cmd_down(int argc, char **argv)
+{
+	return on_running(argc, argv, down_usage, "down", take_down);
+}
+
 int cmd_save(int argc, char **argv)
 {
-	int code;
-	const char *target = parse_target(argc, argv, save_usage, &code);
-	struct quick q;
-
-	if (!target)
-		return code;
-	code = (int)quick_init(&q, "save");
-	if (!code)
-		code = (int)quick_plan_down(&q, target);
-	if (!code)
-		code = (int)save(&q);
-	quick_deinit(&q);
-	return code;
+	return on_running(argc, argv, save_usage, "save", save);
 }
