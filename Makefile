@@ -214,9 +214,9 @@ asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined test TESTS="$(or $(TESTS),unit bpf sim netns)"
 
 # Those tests that start threads, and the whole agent in turmoil.
+threaded = $(patsubst tests/%.c,%,$(shell grep -ls pthread_create $(unit_src) $(sim_src)))
 tsan:
-	@$(MAKE) --no-print-directory SAN=thread test \
-		TESTS="$(or $(TESTS),$(patsubst tests/%.c,%,$(shell grep -ls pthread_create $(unit_src) $(sim_src))) netns/churn)"
+	@$(MAKE) --no-print-directory SAN=thread test TESTS="$(or $(TESTS),$(threaded) netns/churn)"
 
 fuzz-programs: $(fuzz_bin)
 

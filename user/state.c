@@ -150,12 +150,12 @@ int state_save(int fd, bool *second_half, struct device *device)
 /* Whole? It ends with an empty line. */
 static int check_text(int fd, const struct state_header *header)
 {
-	char end[2];
-	int error = -EPROTO;
+	char end[2] = "";
 
-	if (header->text_len >= sizeof(end))
-		error = read_all(fd, end, sizeof(end), (off_t)(header->offset + header->text_len - sizeof(end)));
-	return error || memcmp(end, "\n\n", sizeof(end)) != 0 ? -EPROTO : 0;
+	if (header->text_len < sizeof(end) ||
+	    read_all(fd, end, sizeof(end), (off_t)(header->offset + header->text_len - sizeof(end))))
+		return -EPROTO;
+	return memcmp(end, "\n\n", sizeof(end)) != 0 ? -EPROTO : 0;
 }
 
 static int parse_lines(char *text, struct device_config *config)

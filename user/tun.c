@@ -9,12 +9,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -60,7 +62,13 @@ static int set_offloads(int fd, struct tun_features *features)
 }
 
 /* A longer queue is somebody's choice and stays. */
-static int set_txqueuelen(const char name[static IFNAMSIZ])
+static int set_mtu(int fd, struct ifreq *ifr)
+{
+	ifr->ifr_mtu = TUN_DEFAULT_MTU;
+	return ioctl(fd, SIOCSIFMTU, ifr);
+}
+
+static int set_link_defaults(const char name[static IFNAMSIZ])
 {
 	struct ifreq ifr = { 0 };
 	int fd, err = 0;
@@ -78,8 +86,29 @@ static int set_txqueuelen(const char name[static IFNAMSIZ])
 		if (ioctl(fd, SIOCSIFTXQLEN, &ifr))
 			err = -errno;
 	}
+	/* 1500 is what every TUN device is born with: one that has it has not been given another by anybody. */
+	if (!err && (ioctl(fd, SIOCGIFMTU, &ifr) || (ifr.ifr_mtu == ETH_DATA_LEN && set_mtu(fd, &ifr))))
+		err = -errno;
 	close(fd);
 	return err;
+}
+
+/*
+ * No link-local address, as the kernel's WireGuard: with it, an idle tunnel would send router solicitations, and a peer with
+ * a default route would get a handshake nobody asked for. A kernel without IPv6 or a read-only /proc does not matter.
+ */
+static void set_addr_gen_mode_none(const char *name)
+{
+	char path[sizeof("/proc/sys/net/ipv6/conf//addr_gen_mode") + IFNAMSIZ];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, "1", 1) != 1)
+		log_verbose("cannot write %s: %s", path, strerror(errno));
+	close(fd);
 }
 
 /* name gets what the kernel made of it. */
@@ -166,7 +195,8 @@ int tun_create(char name[static IFNAMSIZ], unsigned int n, int *fds, struct tun_
 	} while (++n_open < n);
 	err = set_offloads(fds[0], features);
 	if (!err)
-		err = set_txqueuelen(name);
+		err = set_link_defaults(name);
+	set_addr_gen_mode_none(name);
 	/* Last: a device of ours goes away again when something has failed, one that was there before stays. */
 	if (!err)
 		err = tun_set_persistent(fds[0], true);

@@ -20,6 +20,9 @@
 
 #include "gso.h"
 
+/* 1500 less the largest outer headers: IPv6 40, UDP 8, data message 32 bytes. */
+#define TUN_DEFAULT_MTU 1420
+
 #define TUN_READ_MAX (GSO_MAX_SIZE + 1)
 
 /* What the kernel lets us do; found out when the device is made. */
@@ -35,9 +38,9 @@ struct tun {
 
 /*
  * Makes or adopts the device name ("%d" in it is the kernel's choice) with n queues, non-blocking; fds gets them. Sets
- * offloads, txqueuelen and persistence (so that the device, and with it the routes, outlive a killed process: nothing
- * leaves in cleartext). Privileged. Returns 0 or -errno: -ENOENT no /dev/net/tun, -EBUSY in use, -EINVAL another kind
- * of device, or n > 1 and one left behind by a run with a single queue.
+ * offloads, txqueuelen, MTU (unless it has one of its own), no link-local address, and persistence (so that the device,
+ * and with it the routes, outlive a killed process: nothing leaves in cleartext). Privileged. Returns 0 or -errno: -ENOENT
+ * no /dev/net/tun, -EBUSY in use, -EINVAL another kind of device, or n > 1 and one left behind by a run with a single queue.
  */
 int tun_create(char name[static IFNAMSIZ], unsigned int n, int *fds, struct tun_features *features);
 /* For WG_TUN_FD: reads name and features of a queue somebody else has opened; -EINVAL when without IFF_VNET_HDR. */

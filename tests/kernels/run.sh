@@ -13,7 +13,8 @@
 #   BUILD=build      the build directory to test
 #   CASES="..."      only those of in-guest.sh's cases
 #   GUEST_LIMIT_S    2400: a guest that needs longer has failed
-#   GUEST_CPUS, GUEST_MEMORY_MIB          2, 1536
+#   GUEST_CPUS       1; 2 with KVM
+#   GUEST_MEMORY_MIB 1536
 #   DEBIAN_MIRROR    where to fetch kernels, if the system's sources name no Debian archive
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -22,7 +23,7 @@ project=$PWD
 build=${BUILD:-build}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wg-xdp/kernels
 limit_s=${GUEST_LIMIT_S:-2400}
-cpus=${GUEST_CPUS:-2}
+cpus=${GUEST_CPUS:-}
 memory_mib=${GUEST_MEMORY_MIB:-1536}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # Enough to find the root; the rest is loaded from there.
@@ -308,17 +309,16 @@ share_root()
 start_qemu()
 {
 	local version=$1
-	local accel=(-accel "${GUEST_ACCEL:-tcg,thread=single}")
+	local accel="tcg,thread=single" n=${cpus:-1}
 
-	# A KVM without the processor's help opens, and then meets instructions it cannot emulate. QEMU takes the first
-	# accelerator that it can start.
+	# A KVM without the processor's help opens, and then meets instructions it cannot emulate.
 	if [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
-		accel=(-accel kvm "${accel[@]}")
+		accel=kvm n=${cpus:-2}
 	fi
-	# Without cx16: after an unlocked cmpxchg16b, which Linux 6.12 allocates memory with, the flags of QEMU 7.2's
-	# TCG are wrong.
+	# QEMU 7.2 emulates two things wrong that Linux 6.12 does: the flags after an unlocked cmpxchg16b (so there is
+	# no cx16), and code changed by one processor while another runs it (so they do not run at once).
 	nice -n 19 qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -nic none \
-		-machine pc,memory-backend=mem "${accel[@]}" -cpu max,-cx16 -smp "$cpus" -m "$memory_mib" \
+		-machine pc,memory-backend=mem -accel "$accel" -cpu max,-cx16 -smp "$n" -m "$memory_mib" \
 		-object "memory-backend-memfd,id=mem,size=${memory_mib}M,share=on" \
 		-chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=machine \
 		-kernel "$cache/$version/boot/vmlinuz-$version" -initrd "$work/initramfs.cpio" \
@@ -357,7 +357,7 @@ boot()
 	[[ ! -e $work/status ]] || status=$(<"$work/status")
 	if [[ -z $status ]]; then
 		echo "kernels: Linux $version: the guest has gone without a result; what it said last:" >&2
-		tail -n 25 "$work/console" "$work/qemu.log" "$work/virtiofsd.log" >&2
+		tail -n 50 "$work/console" "$work/qemu.log" "$work/virtiofsd.log" >&2
 		return 125
 	fi
 	return "$status"

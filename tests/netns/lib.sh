@@ -107,6 +107,11 @@ skip_this() {
 	exit 77
 }
 
+# Inside check: what a sanitizer's own memory and system calls make impossible.
+not_with_sanitizer() {
+	! ldd "$WG_XDP" | grep -qE 'lib[alt]san' || skip_this "not with a sanitizer: $*"
+}
+
 finish() {
 	echo "$script: $SECONDS s"
 	echo "$n_passed passed, $n_failed failed, $n_skipped skipped"

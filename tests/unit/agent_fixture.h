@@ -179,10 +179,13 @@ static inline struct agent *agent_create(void)
 
 static inline void agent_forget(struct agent *agent)
 {
-	for (unsigned int i = 0; i < AGENT_MAX_SENT; i++) {
+	for (unsigned int i = 0; i < agent->n_sent && i < AGENT_MAX_SENT; i++) {
 		free(agent->sent[i].data);
+		agent->sent[i].data = NULL;
+	}
+	for (unsigned int i = 0; i < agent->n_inner && i < AGENT_MAX_SENT; i++) {
 		free(agent->inner[i]);
-		agent->sent[i].data = agent->inner[i] = NULL;
+		agent->inner[i] = NULL;
 	}
 	agent->n_sent = agent->n_flushes = agent->n_inner = 0;
 }

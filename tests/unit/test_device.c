@@ -146,8 +146,10 @@ static void test_new_key_ends_sending(void **state)
 	peer = add(1, true);
 	keypair = agent_add_session(agent, peer, true, 9);
 	peer->timers.last_sent_handshake_ns = agent->now_ns;
+	peer->secrets->handshake.has_static_static = true;
 	set_key(1); /* the same: nothing happens */
 	assert_true(keypair->sending_is_valid);
+	assert_true(peer->secrets->handshake.has_static_static);
 	assert_false(timers_may_initiate(&peer->timers, agent->now_ns));
 	set_key(2);
 	assert_false(keypair->sending_is_valid);
@@ -315,6 +317,7 @@ static void test_keepalive_begins_at_once(void **state)
 	assert_int_equal(lookup(1)->staged.n_packets, 1);
 	set_keepalive(1, 20);
 	assert_int_equal(agent->n_hook_keepalives, 1);
+	set_keepalive(1, 0);
 	set_keepalive(1, 0);
 	assert_int_equal(agent->n_hook_keepalives, 1);
 	assert_true(lookup(1)->timers.deadline_ns[TIMER_PERSISTENT_KEEPALIVE] == TIMERS_NEVER);
@@ -653,6 +656,7 @@ static void test_timestamps_of_many_peers_stay_with_the_clock(void **state)
 	for (unsigned int round = 0; round < 5; round++, agent->realtime_ns += 5 * AGENT_SECOND)
 		for (unsigned int i = 0; i < 1000; i++) {
 			device_next_timestamp(lookup(i), label);
+			assert_true(label_of(label) + TIMESTAMP_TICK_NS > agent->realtime_ns);
 			if (label_of(label) > agent->realtime_ns + ahead_ns)
 				ahead_ns = label_of(label) - agent->realtime_ns;
 		}

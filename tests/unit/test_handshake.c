@@ -267,8 +267,12 @@ static void test_replayed_and_flooded_initiations(void **state)
 	initiate(a, a_peer);
 	pass(a, 6 * AGENT_SECOND);
 	initiate(a, a_peer);
+	b->device.has_news = false;
 	give(a, 1, b);
+	assert_true(b->device.has_news); /* a successor must know the timestamp */
+	b->device.has_news = false;
 	give(a, 2, b);
+	assert_false(b->device.has_news);
 	assert_int_equal(agent_drops(b, DROP_HANDSHAKE_FLOOD), 1);
 	assert_int_equal(b->n_sent, 2);
 }

@@ -202,7 +202,7 @@ static void test_padding_stops_at_the_mtu(void **state)
 		uint32_t len, padded;
 	} rows[] = {
 		{ 1420, 1420, 100, 112 },   { 1420, 1420, 112, 112 },	{ 1420, 1420, 1409, 1420 }, { 1420, 1420, 1420, 1420 },
-		{ 1300, 1299, 1297, 1299 }, { 1300, 1299, 1300, 1300 }, { 1420, 1300, 1299, 1300 },
+		{ 1300, 1299, 1297, 1299 }, { 1300, 1299, 1300, 1300 }, { 1420, 1300, 1299, 1300 }, { 1420, 1299, 1299, 1299 },
 		{ 1420, 1300, 1301, 1312 }, { 1419, 1419, 1418, 1419 }, { 0, 0, 1418, 1424 },
 		{ 1420, 1420, 1500, 1500 }, { 1420, 1420, 2835, 2840 }, { 9000, 1420, 8999, 9000 },
 	};
@@ -294,7 +294,7 @@ static void test_icmp_is_limited(void **state)
 		send_len(9, 100);
 	assert_int_equal(agent->n_inner, 2 * ICMP_BURST + 10);
 	/* In the long run, with a packet each millisecond: ten a second fewer than allowed at most. */
-	agent->n_inner = 0;
+	agent_forget(agent);
 	for (unsigned int i = 0; i < 10000; i++, agent->now_ns += 1000000)
 		send_len(9, 100);
 	assert_in_range(agent->n_inner, 10 * ICMP_PER_SECOND - 100, 10 * ICMP_PER_SECOND + 1);
@@ -578,6 +578,23 @@ static void test_segments_of_a_message(void **state)
 	assert_int_equal(agent->worker.rx_packets, N);
 }
 
+/* Of a burst, the last one that counts says where the peer is. */
+static void test_roaming_within_a_burst(void **state)
+{
+	struct udp_rx_msg msgs[3] = { 0 };
+	uint8_t data[3][64];
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		msgs[i].data = data[i];
+		msgs[i].len = msgs[i].segment_size = agent_seal(data[i], keypair->index.index, 0x33, i % 2, NULL, 0);
+		agent_endpoint(&msgs[i].from, 100 + i);
+	}
+	receive_messages(&agent->worker, msgs, 3, agent->now_ns);
+	assert_int_equal(agent_drops(agent, DROP_REPLAYED), 1);
+	assert_int_equal(ntohs(peer->endpoint.addr4.sin_port), 10101);
+}
+
 static void test_expired_session(void **state)
 {
 	(void)state;
@@ -714,6 +731,7 @@ int main(void)
 		TEST(test_types_and_lengths),
 		TEST(test_truncated),
 		TEST(test_segments_of_a_message),
+		TEST(test_roaming_within_a_burst),
 		TEST(test_expired_session),
 		TEST(test_last_minute_rekey_is_asked_for_once),
 		TEST(test_confirmation),

@@ -98,6 +98,17 @@ static int txqueuelen(const char *name)
 	return ifr.ifr_qlen;
 }
 
+static int mtu(const char *name)
+{
+	struct ifreq ifr = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", name);
+	assert_int_equal(ioctl(fd, SIOCGIFMTU, &ifr), 0);
+	close(fd);
+	return ifr.ifr_mtu;
+}
+
 static void test_create_and_persist(void **state)
 {
 	char name[IFNAMSIZ];
@@ -113,6 +124,7 @@ static void test_create_and_persist(void **state)
 	ifindex = if_nametoindex("wgx0");
 	assert_true(ifindex > 0);
 	assert_true(txqueuelen("wgx0") >= TXQUEUELEN_MIN);
+	assert_int_equal(mtu("wgx0"), TUN_DEFAULT_MTU);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	assert_int_equal(try_create("wgx0", 1), -EBUSY);
@@ -120,10 +132,13 @@ static void test_create_and_persist(void **state)
 
 	/* It outlives us, and is taken up again as it is. */
 	close(fd);
-	run("ip link set wgx0 txqueuelen 5000 up");
+	run("ip link set wgx0 txqueuelen 5000 mtu 1400 up");
+	/* Up, and yet without an address that would make it talk. */
+	run("test -z \"$(ip -6 address show dev wgx0)\"");
 	create(name, "wgx0", 1, &fd, &features);
 	assert_int_equal(if_nametoindex("wgx0"), ifindex);
 	assert_int_equal(txqueuelen("wgx0"), 5000);
+	assert_int_equal(mtu("wgx0"), 1400);
 	assert_true(tun_is_up(fd));
 	assert_int_equal(tun_set_persistent(fd, false), 0);
 	close(fd);
