@@ -31,6 +31,7 @@
 #include "log.h"
 #include "privileged.h"
 #include "privileged_ops.h"
+#include "sandbox.h"
 #include "tun.h"
 #include "uapi_listener.h"
 
@@ -305,6 +306,7 @@ __attribute__((noreturn)) static void run_agent(struct monitor *m, int monitor_f
 {
 	struct privileged_start start = m->start;
 	sigset_t none;
+	int exit_code;
 
 	start.monitor_fd = monitor_fd;
 	start.is_restart = m->had_agent;
@@ -319,7 +321,9 @@ __attribute__((noreturn)) static void run_agent(struct monitor *m, int monitor_f
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
 	raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY, "limit of locked memory");
 	raise_limit(RLIMIT_NOFILE, AGENT_FILES, "limit of open files");
-	_exit(m->options->agent_main(&start));
+	exit_code = m->options->agent_main(&start);
+	sandbox_check_leaks();
+	_exit(exit_code);
 }
 
 static int fork_agent(struct monitor *m)

@@ -24,6 +24,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include "log.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -201,4 +205,14 @@ int sandbox_enter(void)
 		err = seccomp_load(filter);
 	seccomp_release(filter);
 	return err;
+}
+
+void sandbox_check_leaks(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	/* The checker traces its own process, which has to be dumpable again for that; all keys have been wiped. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	if (__lsan_do_recoverable_leak_check())
+		_exit(99);
+#endif
 }

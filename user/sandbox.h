@@ -16,4 +16,10 @@
 /* For all threads of the process, and for good; needs no_new_privs. Returns 0 or -errno. */
 int sandbox_enter(void);
 
+/*
+ * At the agent's end, when everything is freed: in a build with AddressSanitizer, reports what was not, and ends the process
+ * with a code of its own. Does nothing otherwise.
+ */
+void sandbox_check_leaks(void);
+
 #endif

@@ -287,11 +287,17 @@ static void wake(struct worker_thread *thread)
 
 void worker_thread_stop(struct worker_thread *thread)
 {
+	struct worker_sockets *sockets;
+
 	if (!thread)
 		return;
 	atomic_store(&thread->stop, true);
 	wake(thread);
 	pthread_join(thread->thread, NULL);
+	sockets = worker_thread_sockets(thread);
+	if (sockets)
+		udp_sock_close(&sockets->sock);
+	free(sockets);
 	thread_free(thread);
 }
 

@@ -101,7 +101,7 @@ struct worker_thread;
 struct worker_thread *worker_thread_start(struct device *device, struct handshake_queue *handshakes,
 					  enum aead_backend backend, int tun_fd, const struct tun_features *features,
 					  unsigned int number, void (*device_gone)(void *arg), void *arg, int *error);
-/* Ends the thread and frees it. */
+/* Ends the thread and frees it, with the sockets it has. Nobody else may use these any more. */
 void worker_thread_stop(struct worker_thread *thread);
 struct worker *worker_thread_worker(struct worker_thread *thread);
 struct tun *worker_thread_tun(struct worker_thread *thread);

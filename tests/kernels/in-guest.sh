@@ -341,6 +341,8 @@ default_route()
 	must ip -netns "$x_ns" -6 route add default dev "$x_if" table 51820
 	must in_x ping -n -c 3 -i 0.3 -W 15 198.51.100.1
 	must in_x ping -n -c 3 -i 0.3 -W 15 2001:db8:1::1
+	# Nothing of its own either: a link-local address would send what the kernel has no allowed IPs for.
+	must_mirror
 }
 
 # A new identity is in use at once, whoever has it.

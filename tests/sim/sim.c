@@ -118,10 +118,10 @@ static void put_on_wire(struct sim *sim, struct sim_datagram datagram, const uin
 
 	datagram.when_ns = sim->now_ns + sim->wire.delay_ns + jitter;
 	datagram.order = sim->order++;
-	datagram.data = malloc(datagram.len);
+	datagram.data = malloc(datagram.len + 1); /* a datagram may be empty */
 	must(datagram.data);
 	memcpy(datagram.data, data, datagram.len);
-	if (chance(sim, sim->wire.corruption))
+	if (datagram.len && chance(sim, sim->wire.corruption))
 		datagram.data[sim_random(sim) % datagram.len] ^= (uint8_t)(1 + sim_random(sim) % 255);
 	heap_push(sim, datagram);
 }
@@ -284,7 +284,7 @@ static void receive(struct sim *sim, struct sim_datagram *datagram)
 	msg.from.addr4.sin_port = htons(datagram->from_port);
 	msg.from.src4.s_addr = htonl(0xc0000200 | node->number);
 	msg.from.src_if4 = 1;
-	node->n_cookies_received += datagram->data[0] == MESSAGE_HANDSHAKE_COOKIE;
+	node->n_cookies_received += datagram->len && datagram->data[0] == MESSAGE_HANDSHAKE_COOKIE;
 	if (node->device.is_up) {
 		receive_messages(&node->worker, &msg, 1, sim->now_ns);
 		if (node->worker.inner.n_supers)

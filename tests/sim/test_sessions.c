@@ -479,7 +479,7 @@ static bool check_nonce(struct sim *sim, const struct sim_datagram *datagram, vo
 
 static void test_no_nonce_twice(void **state)
 {
-	struct sim *sim = sim_create(710, 4);
+	struct sim *sim = sim_create(710, 5);
 	struct nonces *nonces = calloc(1, sizeof(*nonces));
 
 	(void)state;
@@ -487,11 +487,11 @@ static void test_no_nonce_twice(void **state)
 	sim->tap_arg = nonces;
 	sim->wire = (struct sim_wire){ .loss = 100000, .duplication = 50000, .delay_ns = 10000000,
 				       .jitter_ns = 200000000 };
-	for (unsigned int a = 0; a < 4; a++)
-		for (unsigned int b = a + 1; b < 4; b++)
+	for (unsigned int a = 0; a < 5; a++)
+		for (unsigned int b = a + 1; b < 5; b++)
 			sim_connect(sim, a, b, NULL);
 	for (int i = 0; i < 50000; i++) {
-		unsigned int from = sim_random(sim) % 4, to = (from + 1 + sim_random(sim) % 3) % 4;
+		unsigned int from = sim_random(sim) % 5, to = (from + 1 + sim_random(sim) % 4) % 5;
 
 		sim_send(sim, from, to, 28 + sim_random(sim) % 1000);
 		if (sim_random(sim) % 5000 == 0) {
