@@ -208,7 +208,7 @@ demo: deps
 	@BUILD=$(BUILD) tools/demo.sh
 
 bench: all $(bench_bin)
-	@for b in $(bench_bin) $(bench_scripts); do echo "== $$b"; BENCH_OUT=$(abspath $(BUILD))/bench-results $$b; done
+	@for b in $(bench_bin) $(bench_scripts); do echo "== $$b"; BUILD=$(abspath $(BUILD)) $$b; done
 
 asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined test TESTS="$(or $(TESTS),unit bpf sim netns)"

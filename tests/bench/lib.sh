@@ -10,7 +10,8 @@
 # Both agents put their sockets into one mount namespace of our own, so that nothing else on the machine sees them.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-out=${BENCH_OUT:-$root/build/bench}
+build=$(realpath -m "${BUILD:-$root/build}")
+out=${BENCH_OUT:-$build/bench-results}
 mkdir -p "$out"
 
 if [ -z "${WG_XDP_BENCH_INSIDE:-}" ]; then

@@ -33,7 +33,7 @@ ip netns add wgx-bench-a
 		}'
 } >"$conf"
 
-LOG_LEVEL=silent nsenter --net=/var/run/netns/wgx-bench-a "$root/build/wg-xdp" -f wgxba >/dev/null 2>&1 &
+LOG_LEVEL=silent nsenter --net=/var/run/netns/wgx-bench-a "$build/wg-xdp" -f wgxba >/dev/null 2>&1 &
 monitor=$!
 wait_for 10 wg show wgxba
 agent=$(pgrep -P "$monitor" | head -n 1)

@@ -13,7 +13,7 @@ rounds=${ROUNDS:-5}
 seconds=${SECONDS_PER_RUN:-5}
 flows_list=${FLOWS:-1 4}
 go=${WIREGUARD_GO:-$(bash "$root/tests/netns/fetch-wireguard-go.sh")} || exit 1
-declare -A program=([wg-xdp]=$root/build/wg-xdp [wireguard-go]=$go)
+declare -A program=([wg-xdp]=$build/wg-xdp [wireguard-go]=$go)
 json=$out/tcp.json
 
 # one_run FLOWS: prints "Gbit/s CPU-s/GB" of one run through the tunnel that is up.
