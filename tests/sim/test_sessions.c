@@ -176,6 +176,49 @@ static void test_gives_up_after_twenty_initiations(void **state)
 	sim_free(sim);
 }
 
+struct indices {
+	uint32_t seen[20];
+	unsigned int n;
+};
+
+static bool note_index(struct sim *sim, const struct sim_datagram *datagram, void *arg)
+{
+	const struct message_handshake_initiation *msg = (const void *)datagram->data;
+	struct indices *indices = arg;
+
+	(void)sim;
+	if (datagram->data[0] == MESSAGE_HANDSHAKE_INITIATION && indices->n < 20)
+		indices->seen[indices->n++] = le32toh(msg->sender_index);
+	return false;
+}
+
+/* Each initiation has a new index, and indices do not tell how many there have been. */
+static void test_indices_are_random(void **state)
+{
+	struct sim *sim = sim_create(13, 2);
+	struct indices indices = { 0 };
+	uint32_t ones = 0, all = ~0U;
+
+	(void)state;
+	sim->tap = note_index;
+	sim->tap_arg = &indices;
+	sim_connect(sim, 0, 1, NULL);
+	sim->nodes[0].is_cut_off = true;
+	sim_send(sim, 0, 1, 64);
+	sim_run(sim, 120 * SIM_SECOND);
+	assert_int_equal(indices.n, 20);
+	for (unsigned int i = 0; i < 20; i++) {
+		ones |= indices.seen[i];
+		all &= indices.seen[i];
+		for (unsigned int k = 0; k < i; k++)
+			assert_true(indices.seen[i] - indices.seen[k] > 255 && indices.seen[k] - indices.seen[i] > 255);
+	}
+	/* Every bit takes both values; by chance one would not in 1 of 16,000 seeds. */
+	assert_int_equal(ones, ~0U);
+	assert_int_equal(all, 0);
+	sim_free(sim);
+}
+
 static void test_retries_have_jitter(void **state)
 {
 	struct sim *sim = sim_create(9, 2);
@@ -536,6 +579,7 @@ int main(void)
 		cmocka_unit_test(test_one_way_from_the_initiator),
 		cmocka_unit_test(test_reject_and_zero),
 		cmocka_unit_test(test_gives_up_after_twenty_initiations),
+		cmocka_unit_test(test_indices_are_random),
 		cmocka_unit_test(test_retries_have_jitter),
 		cmocka_unit_test(test_passive_keepalive),
 		cmocka_unit_test(test_new_handshake_without_answer),
